@@ -1,0 +1,6 @@
+//! The executable reference of the contract.
+
+mod shard;
+mod store;
+
+pub use store::MemoryStore;

@@ -1,0 +1,449 @@
+use std::fmt;
+use std::hash::BuildHasher;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+
+use super::shard::{REMEMBERED, SWEPT_PER_WRITE, Shard, Slot};
+use crate::backend::expiry::{self, Expiry};
+use crate::backend::{self, Decision, Mutation, Stamp, TransactDecision, check, decide, decide_transaction};
+use crate::error::{Conflict, Error, Result};
+use crate::{
+    Action, Attempt, Capabilities, Clock, Current, DeleteOptions, Entry, GetOptions, Item, Key, ListOptions,
+    Page, PageToken, Precondition, Projection, PutOptions, Resolution, ScanOptions, StateStore, SystemClock,
+    TouchOptions, TransactOp, TransactOptions, Ttl, Version, WriteId,
+};
+
+/// Shards, so that writers to different partitions seldom wait for each other.
+const SHARDS: usize = 64;
+
+/// The contract in memory: for tests, for caches, and as the reference that the other backends are measured by.
+///
+/// It keeps the whole contract, and nothing when the process ends. Clones share their entries. A partition is
+/// in one of 64 shards, each behind a lock of its own; there is no lock over all.
+///
+/// Limits: 2,048 bytes in each part of a key, 16 MiB a value, 100 operations a transaction; 4 replaced writes are
+/// remembered. Expired entries are removed by the writes that follow and by [`sweep`](StateStore::sweep).
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shards: Box<[RwLock<Shard>]>,
+    hasher: RandomState,
+    /// Where this store's write ids begin: random, so that no two stores make the same.
+    base: u128,
+    clock: Arc<dyn Clock>,
+    capabilities: Capabilities,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    ///
+    /// # Panics
+    /// When the operating system has no random numbers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(SystemClock)
+    }
+
+    /// An empty store that judges expiry by `clock`.
+    ///
+    /// # Panics
+    /// When the operating system has no random numbers.
+    #[must_use]
+    pub fn with_clock(clock: impl Clock + 'static) -> Self {
+        let mut capabilities = Capabilities::portable("memory");
+        capabilities.max_partition_bytes = 2048;
+        capabilities.max_id_bytes = 2048;
+        capabilities.max_value_bytes = 16 << 20;
+        capabilities.remembered_writes = REMEMBERED;
+        capabilities.durable = false;
+        Self {
+            inner: Arc::new(Inner {
+                shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+                hasher: RandomState::default(),
+                base: u128::from_be_bytes(WriteId::new().to_bytes()),
+                clock: Arc::new(clock),
+                capabilities,
+            }),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn now(&self) -> u64 {
+        expiry::to_ms(self.clock.now())
+    }
+
+    /// Whether it has not expired. The clock is read only where it matters.
+    fn is_live(&self, slot: &Slot) -> bool {
+        slot.expires_at.is_none() || expiry::is_live(slot.expires_at, self.now())
+    }
+
+    /// What `ttl` asks for. The clock is read only where it matters.
+    fn expiry(&self, ttl: Ttl) -> Result<Expiry> {
+        let now = if matches!(ttl, Ttl::After(_) | Ttl::At(_)) {
+            self.now()
+        } else {
+            0
+        };
+        Expiry::new(ttl, now)
+    }
+
+    fn shard_number(&self, partition: &str) -> usize {
+        usize::try_from(self.hasher.hash_one(partition) % SHARDS as u64).unwrap_or_default()
+    }
+
+    // A lock is never poisoned half way through a change: nothing between two steps of one can panic.
+
+    fn read(&self, number: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[number].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, number: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[number]
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The attempt that the caller brings or else a new one, and a nonce, both from `shard`'s count.
+    fn attempt(&self, number: usize, shard: &mut Shard, brought: Option<Attempt>) -> (Attempt, u64) {
+        let unique = shard.unique();
+        let attempt = brought.unwrap_or_else(|| {
+            let offset = ((number as u128) << 64) | u128::from(unique);
+            Attempt::first(WriteId::from_bytes(self.base.wrapping_add(offset).to_be_bytes()))
+        });
+        #[allow(clippy::cast_possible_truncation, reason = "its low bits are as random")]
+        (attempt, (self.base as u64).wrapping_add(unique))
+    }
+
+    /// One mutation of one key. Returns the version it leaves; of a delete, one that is nowhere.
+    fn mutate(
+        &self,
+        key: &Key,
+        change: Change,
+        precondition: &Precondition,
+        brought: Option<Attempt>,
+    ) -> Result<Version> {
+        let number = self.shard_number(key.partition());
+        let mut shard = self.write(number);
+        let (attempt, nonce) = self.attempt(number, &mut shard, brought);
+        let slot = shard.slot(key);
+        let live = slot.filter(|slot| self.is_live(slot));
+        let stored = slot.map(|slot| slot.stored(live.is_some()));
+        match decide(change.mutation(), precondition, attempt, stored)? {
+            Decision::Apply => {}
+            Decision::Already(stamp) => return Ok(stamp.into()),
+            Decision::Conflict => return Err(conflict(key, live).into()),
+            Decision::Indeterminate => return Err(indeterminate(attempt)),
+        }
+        let stamp = Stamp::new(attempt.id, nonce, key);
+        self.apply(&mut shard, key, change, stamp);
+        if shard.has_expiring() {
+            shard.sweep(self.now(), SWEPT_PER_WRITE);
+        }
+        Ok(stamp.into())
+    }
+
+    fn apply(&self, shard: &mut Shard, key: &Key, change: Change, stamp: Stamp) {
+        let live = shard.slot(key).filter(|slot| self.is_live(slot));
+        let current = live.and_then(|slot| slot.expires_at);
+        match (change, live.map(Slot::value)) {
+            (Change::Put(value, expiry), _) => shard.write(key, value, stamp, expiry.over(current)),
+            (Change::Touch(expiry), Some(value)) => shard.write(key, value, stamp, expiry.over(current)),
+            (Change::Delete, _) => shard.remove(key),
+            (Change::Touch(_), None) | (Change::Check, _) => {}
+        }
+    }
+
+    /// The whole transaction, in its partition's shard.
+    fn transact(&self, ops: Vec<TransactOp>, brought: Option<Attempt>) -> Result<Vec<Option<Version>>> {
+        check::transaction(&self.capabilities, &ops)?;
+        let Some(first) = ops.first() else {
+            return Ok(Vec::new());
+        };
+        let changes = ops
+            .iter()
+            .map(|op| Change::of(op, self.now()))
+            .collect::<Result<Vec<_>>>()?;
+        let number = self.shard_number(first.key.partition());
+        let mut shard = self.write(number);
+        let (attempt, nonce) = self.attempt(number, &mut shard, brought);
+        let live = |place: usize| shard.slot(&ops[place].key).filter(|slot| self.is_live(slot));
+        let stored = |place: usize| {
+            shard
+                .slot(&ops[place].key)
+                .map(|slot| slot.stored(live(place).is_some()))
+        };
+        match decide_transaction(&ops, attempt, stored)? {
+            TransactDecision::Apply => {}
+            TransactDecision::Already(versions) => return Ok(versions),
+            TransactDecision::Conflict(place) => {
+                return Err(conflict(&ops[place].key, live(place)).of_op(place).into());
+            }
+            TransactDecision::Indeterminate(_) => return Err(indeterminate(attempt)),
+        }
+        for (op, change) in ops.iter().zip(changes) {
+            self.apply(
+                &mut shard,
+                &op.key,
+                change,
+                Stamp::new(attempt.id, nonce, &op.key),
+            );
+        }
+        if shard.has_expiring() {
+            shard.sweep(self.now(), SWEPT_PER_WRITE);
+        }
+        Ok(backend::transaction_versions(&ops, attempt.id, nonce))
+    }
+
+    /// The live items from `start` on, as long as `belongs`, and the key after which there are more.
+    fn page(
+        &self,
+        number: usize,
+        start: Bound<Key>,
+        belongs: impl Fn(&Key) -> bool,
+        size: usize,
+        projection: Projection,
+    ) -> (Vec<Item>, Option<Key>) {
+        let shard = self.read(number);
+        let mut live = shard
+            .from(start)
+            .take_while(|(key, _)| belongs(key))
+            .filter(|(_, slot)| self.is_live(slot));
+        let items: Vec<Item> = live
+            .by_ref()
+            .take(size)
+            .map(|(key, slot)| {
+                Item::new(
+                    key.clone(),
+                    (projection == Projection::Entries).then(|| slot.entry()),
+                )
+            })
+            .collect();
+        let more = live
+            .next()
+            .and_then(|_| items.last())
+            .map(|item| item.key.clone());
+        (items, more)
+    }
+}
+
+/// What a mutation does to one key.
+enum Change {
+    Put(Bytes, Expiry),
+    Touch(Expiry),
+    Delete,
+    Check,
+}
+
+impl Change {
+    fn of(op: &TransactOp, now: u64) -> Result<Self> {
+        Ok(match &op.action {
+            Action::Put { value, ttl } => Self::Put(value.clone(), Expiry::new(*ttl, now)?),
+            Action::Delete => Self::Delete,
+            Action::Check => Self::Check,
+        })
+    }
+
+    fn mutation(&self) -> Mutation {
+        match self {
+            Self::Put(..) => Mutation::Put,
+            Self::Touch(_) => Mutation::Touch,
+            Self::Delete => Mutation::Delete,
+            Self::Check => Mutation::Check,
+        }
+    }
+}
+
+fn conflict(key: &Key, live: Option<&Slot>) -> Conflict {
+    Conflict::new(
+        key.clone(),
+        live.map_or(Current::Absent, |slot| Current::Entry(slot.entry())),
+    )
+}
+
+fn indeterminate(attempt: Attempt) -> Error {
+    let reason = "an earlier attempt may have been applied and then overwritten or deleted".to_owned();
+    Error::Indeterminate {
+        write_id: attempt.id,
+        reason,
+        source: None,
+    }
+}
+
+/// The token of the place behind `last` in the shard of this number, or before its first key.
+fn scan_token(number: usize, last: Option<&Key>) -> PageToken {
+    let mut position = (number as u64).to_be_bytes().to_vec();
+    if let Some(key) = last {
+        position.extend((key.partition().len() as u64).to_be_bytes());
+        position.extend([key.partition(), key.id()].concat().into_bytes());
+    }
+    PageToken::seal(&["scan"], &position)
+}
+
+fn scan_start(position: &[u8]) -> Result<(usize, Bound<Key>)> {
+    let number =
+        |bytes: &[u8; 8]| usize::try_from(u64::from_be_bytes(*bytes)).map_err(|_| Error::InvalidToken);
+    let (shard, rest) = position.split_first_chunk().ok_or(Error::InvalidToken)?;
+    let Some((split, text)) = rest.split_first_chunk() else {
+        return Ok((number(shard)?, Bound::Unbounded));
+    };
+    let text = std::str::from_utf8(text).map_err(|_| Error::InvalidToken)?;
+    let (partition, id) = text.split_at_checked(number(split)?).ok_or(Error::InvalidToken)?;
+    Ok((number(shard)?, Bound::Excluded(Key::new(partition, id)?)))
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl StateStore for MemoryStore {
+    fn capabilities(&self) -> &Capabilities {
+        &self.inner.capabilities
+    }
+
+    async fn ready(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn get(&self, key: &Key, _options: GetOptions) -> Result<Option<Entry>> {
+        let inner = &*self.inner;
+        check::key(&inner.capabilities, key)?;
+        let shard = inner.read(inner.shard_number(key.partition()));
+        Ok(shard
+            .slot(key)
+            .filter(|slot| inner.is_live(slot))
+            .map(Slot::entry))
+    }
+
+    async fn get_many(&self, keys: &[Key], options: GetOptions) -> Vec<Result<Option<Entry>>> {
+        let mut results = Vec::with_capacity(keys.len());
+        for key in keys {
+            results.push(self.get(key, options).await);
+        }
+        results
+    }
+
+    async fn put(&self, key: &Key, value: Bytes, options: PutOptions) -> Result<Version> {
+        let inner = &*self.inner;
+        check::key(&inner.capabilities, key)?;
+        check::value(&inner.capabilities, &value)?;
+        let expiry = inner.expiry(options.ttl)?;
+        inner.mutate(
+            key,
+            Change::Put(value, expiry),
+            &options.precondition,
+            options.attempt,
+        )
+    }
+
+    async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
+        check::key(&self.inner.capabilities, key)?;
+        self.inner
+            .mutate(key, Change::Delete, &options.precondition, options.attempt)
+            .map(drop)
+    }
+
+    async fn touch(&self, key: &Key, ttl: Ttl, options: TouchOptions) -> Result<Version> {
+        check::key(&self.inner.capabilities, key)?;
+        check::touch(&options.precondition)?;
+        let expiry = self.inner.expiry(ttl)?;
+        self.inner
+            .mutate(key, Change::Touch(expiry), &options.precondition, options.attempt)
+    }
+
+    async fn resolve(&self, key: &Key, id: WriteId, precondition: &Precondition) -> Result<Resolution> {
+        let inner = &*self.inner;
+        check::key(&inner.capabilities, key)?;
+        let shard = inner.read(inner.shard_number(key.partition()));
+        let stored = shard.slot(key).map(|slot| slot.stored(inner.is_live(slot)));
+        backend::resolve(id, precondition, stored)
+    }
+
+    async fn list_page(&self, partition: &str, options: ListOptions) -> Result<Page> {
+        let inner = &*self.inner;
+        check::partition(&inner.capabilities, partition)?;
+        check::page_size(options.page_size)?;
+        let ListOptions {
+            prefix,
+            start_after,
+            page_size,
+            projection,
+            page_token,
+            ..
+        } = options;
+        let query = ["list", partition, &prefix, &start_after];
+        let after = match &page_token {
+            Some(token) => token.open_text(&query)?,
+            None => start_after.clone(),
+        };
+        let start = if after.as_str() < prefix.as_str() {
+            Bound::Included(Key::bound(partition, &prefix))
+        } else {
+            Bound::Excluded(Key::bound(partition, &after))
+        };
+        let belongs = |key: &Key| key.partition() == partition && key.id().starts_with(&prefix);
+        let (items, more) = inner.page(
+            inner.shard_number(partition),
+            start,
+            belongs,
+            page_size,
+            projection,
+        );
+        Ok(Page::new(
+            items,
+            more.map(|last| PageToken::seal(&query, last.id().as_bytes())),
+        ))
+    }
+
+    async fn scan_page(&self, options: ScanOptions) -> Result<Page> {
+        check::page_size(options.page_size)?;
+        let (first, mut start) = match &options.page_token {
+            Some(token) => token.open(&["scan"]).and_then(|bytes| scan_start(&bytes))?,
+            None => (0, Bound::Unbounded),
+        };
+        let (mut items, mut next) = (Vec::new(), None);
+        for number in first..SHARDS {
+            let size = options.page_size - items.len();
+            let (found, more) = self.inner.page(number, start, |_| true, size, options.projection);
+            items.extend(found);
+            start = Bound::Unbounded;
+            next = match more {
+                Some(last) => Some(scan_token(number, Some(&last))),
+                None if items.len() == options.page_size && number + 1 < SHARDS => {
+                    Some(scan_token(number + 1, None))
+                }
+                None => continue,
+            };
+            break;
+        }
+        Ok(Page::new(items, next))
+    }
+
+    async fn transact(&self, ops: Vec<TransactOp>, options: TransactOptions) -> Result<Vec<Option<Version>>> {
+        self.inner.transact(ops, options.attempt)
+    }
+
+    async fn sweep(&self) -> Result<u64> {
+        let now = self.inner.now();
+        Ok((0..SHARDS)
+            .map(|number| self.inner.write(number).sweep(now, u64::MAX))
+            .sum())
+    }
+}

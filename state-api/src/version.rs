@@ -1,0 +1,156 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::Stamp;
+use crate::error::{Error, Result};
+
+/// Which write of a key is meant: what a compare-and-set compares.
+///
+/// Opaque, printable (up to [`Version::MAX_LEN`] characters of `A-Z a-z 0-9 - _ . ~`), and the same after a way
+/// through a string, so that it can be sent to a browser and back:
+///
+/// ```
+/// # use statestore_api::{MemoryStore, StateStore, StateStoreExt, Version};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> statestore_api::Result<()> {
+/// let store = MemoryStore::new();
+/// let key = "user-42/cart".parse()?;
+/// let version = store.create(&key, "one apple").await?;
+///
+/// let etag = version.to_string(); // to the browser …
+/// let version: Version = etag.parse()?; // … and back
+/// store.compare_and_set(&key, Some(&version), "two apples").await?;
+/// # Ok(()) }
+/// ```
+///
+/// A version is good for the key it came from; with another key it never matches. It is never reused: not after a
+/// delete and a new create, not after an expiry, not after a restart. Versions have no order.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Version(Repr);
+
+/// Most stores make their versions themselves: those are kept as they are, so that a read allocates nothing. A parsed
+/// text of a stamp's form is always `Stamp`, which is why equality may be derived.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Repr {
+    Stamp(Stamp),
+    Text(Arc<str>),
+}
+
+impl Version {
+    /// The longest text of a version, in characters.
+    pub const MAX_LEN: usize = 1024;
+
+    /// The stamp this version is, for a store whose versions are stamps.
+    ///
+    /// # Errors
+    /// [`Error::InvalidVersion`] when it is none.
+    pub fn stamp(&self) -> Result<Stamp> {
+        match &self.0 {
+            Repr::Stamp(stamp) => Ok(*stamp),
+            Repr::Text(text) => Err(invalid(text)),
+        }
+    }
+}
+
+impl From<Stamp> for Version {
+    fn from(stamp: Stamp) -> Self {
+        Self(Repr::Stamp(stamp))
+    }
+}
+
+impl FromStr for Version {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::InvalidVersion`] when no store could have made it. A store refuses another store's form when it is used.
+    fn from_str(text: &str) -> Result<Self> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+        if text.is_empty() || text.len() > Self::MAX_LEN || !text.bytes().all(allowed) {
+            return Err(invalid(text));
+        }
+        let mut bytes = [0; Stamp::LEN];
+        Ok(Self(match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+            Ok(Stamp::LEN) => Repr::Stamp(Stamp::from_bytes(bytes)),
+            _ => Repr::Text(text.into()),
+        }))
+    }
+}
+
+fn invalid(text: &str) -> Error {
+    let mut version: String = text.chars().take(48).flat_map(char::escape_default).collect();
+    if text.chars().nth(48).is_some() {
+        version.push('…');
+    }
+    Error::InvalidVersion { version }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Stamp(stamp) => write!(
+                f,
+                "{}",
+                base64::display::Base64Display::new(&stamp.to_bytes(), &URL_SAFE_NO_PAD)
+            ),
+            Repr::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({self})")
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_survives_text_and_serde() {
+        let version = Version::from(Stamp::from_bytes([7; Stamp::LEN]));
+        let text = version.to_string();
+        assert_eq!(text.len(), 32);
+        assert_eq!(text.parse::<Version>().unwrap(), version);
+        let json = serde_json::to_string(&version).unwrap();
+        assert_eq!(serde_json::from_str::<Version>(&json).unwrap(), version);
+    }
+
+    #[test]
+    fn text_of_another_form_is_kept_and_is_no_stamp() {
+        let version: Version = "W.2026-11-23T10~00".parse().unwrap();
+        assert_eq!(version.to_string(), "W.2026-11-23T10~00");
+        assert!(matches!(version.stamp(), Err(Error::InvalidVersion { .. })));
+    }
+
+    #[test]
+    fn what_no_store_makes_is_refused_and_quoted_safely() {
+        for text in ["", "a b", "a/b", "ä", "\n", &"x".repeat(1025)] {
+            let error = text.parse::<Version>().unwrap_err();
+            assert!(
+                matches!(&error, Error::InvalidVersion { version } if version.len() <= 400),
+                "{text:?}"
+            );
+            assert!(!error.to_string().contains('\n'));
+        }
+    }
+}
