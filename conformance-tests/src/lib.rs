@@ -1,2 +1,21 @@
-//! x
+//! The contract of a [`StateStore`](statestore_api::StateStore) as an executable test suite.
+//!
+//! [`conformance_tests!`] makes a test of each sentence of the contract for any store, one's own included. See
+//! `docs/write-a-backend.md` and `docs/conformance-in-ci.md` in the repository.
+//!
+//! - [`cases`]: the sentences, in groups; [`contract`], [`restart`] and [`clock`] list them.
+//! - [`Subject`]: the store under test.
+//! - [`proxy`]: a TCP proxy that counts what a store sends to its server.
+
+#[macro_use]
+mod macros;
+mod case;
+pub mod cases;
+mod configured;
 pub mod proxy;
+mod subject;
+
+pub use case::Case;
+pub use cases::{clock, contract, restart};
+pub use configured::configured;
+pub use subject::Subject;

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+
+use crate::backend::expiry;
 
 /// The clock that judges expiry, for a store that judges it by a clock of this machine.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -19,11 +21,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests, which stands still until it is moved. Clones share their time.
+/// A clock for tests, which stands still until it is set. Clones share their time.
 ///
 /// ```
 /// use std::time::Duration;
-/// use statestore_api::{ManualClock, MemoryStore, PutOptions, StateStore, Ttl};
+/// use statestore_api::{Clock, ManualClock, MemoryStore, PutOptions, StateStore, Ttl};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> statestore_api::Result<()> {
 /// let clock = ManualClock::new();
 /// let store = MemoryStore::with_clock(clock.clone());
@@ -31,14 +33,13 @@ impl Clock for SystemClock {
 /// let hour = Duration::from_secs(3600);
 /// store.put(&key, "signed in".into(), PutOptions::expiring(Ttl::After(hour))).await?;
 ///
-/// clock.advance(hour);
+/// clock.set(clock.now() + hour);
 /// assert_eq!(store.get(&key, Default::default()).await?, None);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock {
-    start: SystemTime,
-    passed_ms: Arc<AtomicU64>,
+    ms: Arc<AtomicU64>,
 }
 
 impl ManualClock {
@@ -46,15 +47,13 @@ impl ManualClock {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            start: SystemTime::now(),
-            passed_ms: Arc::default(),
+            ms: Arc::new(AtomicU64::new(expiry::to_ms(SystemTime::now()))),
         }
     }
 
-    /// Moves it on, by whole milliseconds.
-    pub fn advance(&self, by: Duration) {
-        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        self.passed_ms.fetch_add(ms, Ordering::SeqCst);
+    /// Sets it, forward or back, to the millisecond.
+    pub fn set(&self, time: SystemTime) {
+        self.ms.store(expiry::to_ms(time), Ordering::SeqCst);
     }
 }
 
@@ -66,6 +65,6 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
-        self.start + Duration::from_millis(self.passed_ms.load(Ordering::SeqCst))
+        expiry::from_ms(self.ms.load(Ordering::SeqCst))
     }
 }
