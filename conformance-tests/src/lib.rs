@@ -12,6 +12,7 @@ mod macros;
 mod case;
 pub mod cases;
 mod configured;
+mod expect;
 pub mod proxy;
 mod subject;
 

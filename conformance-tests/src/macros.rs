@@ -91,4 +91,3 @@ macro_rules! __case {
 macro_rules! case_list {
     ($($group:ident { $($case:ident)+ })+) => { vec![$($($crate::__case!($group $case)),+),+] };
 }
-pub(crate) use case_list;

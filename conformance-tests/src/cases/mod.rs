@@ -4,7 +4,6 @@
 //! store through the public API alone, at keys of its own.
 
 use crate::Case;
-use crate::macros::case_list;
 
 pub mod batches;
 pub mod cancellation;
@@ -52,7 +51,7 @@ macro_rules! __contract_cases {
                 ready_succeeds_and_may_be_repeated
                 capabilities_keep_what_every_store_can_do
                 what_is_not_declared_is_refused
-                clones_share_their_entries
+                one_instance_serves_many_tasks
             }
             keys {
                 keys_that_look_alike_are_different
