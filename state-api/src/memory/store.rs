@@ -163,13 +163,17 @@ impl Inner {
     }
 
     fn apply(&self, shard: &mut Shard, key: &Key, change: Change, stamp: Stamp) {
+        let (value, expiry) = match change {
+            Change::Put(value, Expiry::Set(at)) => return shard.write(key, value, stamp, at),
+            Change::Put(value, expiry) => (Some(value), expiry),
+            Change::Touch(expiry) => (None, expiry),
+            Change::Delete => return shard.remove(key),
+            Change::Check => return,
+        };
         let live = shard.slot(key).filter(|slot| self.is_live(slot));
-        let current = live.and_then(|slot| slot.expires_at);
-        match (change, live.map(Slot::value)) {
-            (Change::Put(value, expiry), _) => shard.write(key, value, stamp, expiry.over(current)),
-            (Change::Touch(expiry), Some(value)) => shard.write(key, value, stamp, expiry.over(current)),
-            (Change::Delete, _) => shard.remove(key),
-            (Change::Touch(_), None) | (Change::Check, _) => {}
+        let at = expiry.over(live.and_then(|slot| slot.expires_at));
+        if let Some(value) = value.or_else(|| live.map(Slot::value)) {
+            shard.write(key, value, stamp, at);
         }
     }
 
