@@ -77,7 +77,13 @@ impl Shard {
             std::mem::replace(&mut slot.expires_at, expires_at)
         } else {
             self.order.insert(key.clone());
-            let slot = Slot { value, stamp, replaced: [stamp; REMEMBERED], remembered: 0, expires_at };
+            let slot = Slot {
+                value,
+                stamp,
+                replaced: [stamp; REMEMBERED],
+                remembered: 0,
+                expires_at,
+            };
             self.slots.insert(key.clone(), slot);
             None
         };

@@ -9,7 +9,9 @@ use foldhash::fast::RandomState;
 
 use super::shard::{REMEMBERED, SWEPT_PER_WRITE, Shard, Slot};
 use crate::backend::expiry::{self, Expiry};
-use crate::backend::{self, Decision, Mutation, Stamp, TransactDecision, check, decide, decide_transaction};
+use crate::backend::{
+    self, Decision, ListQuery, Mutation, Stamp, TransactDecision, check, decide, decide_transaction,
+};
 use crate::error::{Conflict, Error, Result};
 use crate::{
     Action, Attempt, Capabilities, Clock, Current, DeleteOptions, Entry, GetOptions, Item, Key, ListOptions,
@@ -382,38 +384,16 @@ impl StateStore for MemoryStore {
 
     async fn list_page(&self, partition: &str, options: ListOptions) -> Result<Page> {
         let inner = &*self.inner;
-        check::partition(&inner.capabilities, partition)?;
-        check::page_size(options.page_size)?;
-        let ListOptions {
-            prefix,
-            start_after,
-            page_size,
-            projection,
-            page_token,
-            ..
-        } = options;
-        let query = ["list", partition, &prefix, &start_after];
-        let after = match &page_token {
-            Some(token) => token.open_text(&query)?,
-            None => start_after.clone(),
+        let query = ListQuery::new(&inner.capabilities, partition, &options)?;
+        let start = match query.start() {
+            Bound::Included(id) => Bound::Included(Key::bound(partition, id)),
+            Bound::Excluded(id) => Bound::Excluded(Key::bound(partition, id)),
+            Bound::Unbounded => Bound::Included(Key::bound(partition, "")),
         };
-        let start = if after.as_str() < prefix.as_str() {
-            Bound::Included(Key::bound(partition, &prefix))
-        } else {
-            Bound::Excluded(Key::bound(partition, &after))
-        };
-        let belongs = |key: &Key| key.partition() == partition && key.id().starts_with(&prefix);
-        let (items, more) = inner.page(
-            inner.shard_number(partition),
-            start,
-            belongs,
-            page_size,
-            projection,
-        );
-        Ok(Page::new(
-            items,
-            more.map(|last| PageToken::seal(&query, last.id().as_bytes())),
-        ))
+        let belongs = |key: &Key| key.partition() == partition && query.belongs(key.id());
+        let number = inner.shard_number(partition);
+        let (items, more) = inner.page(number, start, belongs, options.page_size, options.projection);
+        Ok(Page::new(items, more.map(|last| query.next(last.id()))))
     }
 
     async fn scan_page(&self, options: ScanOptions) -> Result<Page> {
