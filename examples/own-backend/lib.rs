@@ -277,19 +277,14 @@ impl StateStore for MapStore {
     async fn scan_page(&self, options: ScanOptions) -> Result<Page> {
         check::page_size(options.page_size)?;
         let start = match &options.page_token {
-            Some(token) => {
-                let position = token.open_text(&["scan"])?;
-                let key: Key = serde_json::from_str(&position).map_err(|_| Error::InvalidToken)?;
-                Bound::Excluded(key)
-            }
+            Some(token) => Bound::Excluded(token.open_key(&["scan"])?),
             None => Bound::Unbounded,
         };
         let (items, last) = self.page(start, options.page_size, options.projection, |_| true);
-        let next = last.map(|key| {
-            let position = serde_json::to_vec(&key).expect("a key is text");
-            PageToken::seal(&["scan"], &position)
-        });
-        Ok(Page::new(items, next))
+        Ok(Page::new(
+            items,
+            last.map(|key| PageToken::seal_key(&["scan"], &key)),
+        ))
     }
 
     async fn transact(&self, ops: Vec<TransactOp>, options: TransactOptions) -> Result<Vec<Option<Version>>> {

@@ -15,7 +15,9 @@ const KEYS: usize = 10_000;
 
 /// As many keys, spread over partitions as users are.
 fn keys() -> Vec<Key> {
-    (0..KEYS).map(|n| Key::new(format!("user-{}", n / 10), format!("item-{}", n % 10)).expect("not empty")).collect()
+    (0..KEYS)
+        .map(|n| Key::new(format!("user-{}", n / 10), format!("item-{}", n % 10)).expect("not empty"))
+        .collect()
 }
 
 fn value() -> Vec<u8> {
@@ -23,7 +25,9 @@ fn value() -> Vec<u8> {
 }
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
 }
 
 fn get(c: &mut Criterion) {
@@ -31,7 +35,10 @@ fn get(c: &mut Criterion) {
     let mut group = c.benchmark_group("get of 1 KB");
     group.throughput(Throughput::Elements(1));
 
-    let map: DashMap<Key, (u64, Bytes)> = keys.iter().map(|key| (key.clone(), (0, value().into()))).collect();
+    let map: DashMap<Key, (u64, Bytes)> = keys
+        .iter()
+        .map(|key| (key.clone(), (0, value().into())))
+        .collect();
     let mut next = keys.iter().cycle();
     group.bench_function("DashMap", |b| {
         b.iter(|| {
@@ -62,7 +69,10 @@ fn compare_and_set(c: &mut Criterion) {
     let mut group = c.benchmark_group("compare-and-set of 1 KB");
     group.throughput(Throughput::Elements(1));
 
-    let map: DashMap<Key, (u64, Bytes)> = keys.iter().map(|key| (key.clone(), (0, value().into()))).collect();
+    let map: DashMap<Key, (u64, Bytes)> = keys
+        .iter()
+        .map(|key| (key.clone(), (0, value().into())))
+        .collect();
     let mut versions = vec![0_u64; KEYS];
     let mut next = (0..KEYS).cycle();
     group.bench_function("DashMap", |b| {
@@ -90,7 +100,9 @@ fn compare_and_set(c: &mut Criterion) {
                 let start = std::time::Instant::now();
                 for _ in 0..rounds {
                     let place = next.next().expect("endless");
-                    let put = store.compare_and_set(&keys[place], Some(&versions[place]), value()).await;
+                    let put = store
+                        .compare_and_set(&keys[place], Some(&versions[place]), value())
+                        .await;
                     versions[place] = put.expect("nobody else writes");
                 }
                 start.elapsed()
@@ -114,7 +126,9 @@ fn page(c: &mut Criterion) {
     for (place, after) in [("start", "00000"), ("middle", "05000"), ("end", "09899")] {
         group.bench_function(BenchmarkId::from_parameter(place), |b| {
             b.to_async(&runtime).iter(|| async {
-                let page = store.list_page("partition", ListOptions::default().with_start_after(after)).await;
+                let page = store
+                    .list_page("partition", ListOptions::default().with_start_after(after))
+                    .await;
                 assert_eq!(page.expect("a page").items.len(), 100);
             });
         });

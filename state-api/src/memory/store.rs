@@ -295,28 +295,6 @@ fn indeterminate(attempt: Attempt) -> Error {
     }
 }
 
-/// The token of the place behind `last` in the shard of this number, or before its first key.
-fn scan_token(number: usize, last: Option<&Key>) -> PageToken {
-    let mut position = (number as u64).to_be_bytes().to_vec();
-    if let Some(key) = last {
-        position.extend((key.partition().len() as u64).to_be_bytes());
-        position.extend([key.partition(), key.id()].concat().into_bytes());
-    }
-    PageToken::seal(&["scan"], &position)
-}
-
-fn scan_start(position: &[u8]) -> Result<(usize, Bound<Key>)> {
-    let number =
-        |bytes: &[u8; 8]| usize::try_from(u64::from_be_bytes(*bytes)).map_err(|_| Error::InvalidToken);
-    let (shard, rest) = position.split_first_chunk().ok_or(Error::InvalidToken)?;
-    let Some((split, text)) = rest.split_first_chunk() else {
-        return Ok((number(shard)?, Bound::Unbounded));
-    };
-    let text = std::str::from_utf8(text).map_err(|_| Error::InvalidToken)?;
-    let (partition, id) = text.split_at_checked(number(split)?).ok_or(Error::InvalidToken)?;
-    Ok((number(shard)?, Bound::Excluded(Key::new(partition, id)?)))
-}
-
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl StateStore for MemoryStore {
@@ -398,26 +376,29 @@ impl StateStore for MemoryStore {
 
     async fn scan_page(&self, options: ScanOptions) -> Result<Page> {
         check::page_size(options.page_size)?;
-        let (first, mut start) = match &options.page_token {
-            Some(token) => token.open(&["scan"]).and_then(|bytes| scan_start(&bytes))?,
-            None => (0, Bound::Unbounded),
-        };
-        let (mut items, mut next) = (Vec::new(), None);
+        let last = options
+            .page_token
+            .as_ref()
+            .map(|token| token.open_key(&["scan"]))
+            .transpose()?;
+        let first = last
+            .as_ref()
+            .map_or(0, |key| self.inner.shard_number(key.partition()));
+        let mut start = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut items = Vec::new();
         for number in first..SHARDS {
             let size = options.page_size - items.len();
             let (found, more) = self.inner.page(number, start, |_| true, size, options.projection);
             items.extend(found);
+            if more.is_some() || items.len() == options.page_size {
+                let next = items
+                    .last()
+                    .map(|item: &Item| PageToken::seal_key(&["scan"], &item.key));
+                return Ok(Page::new(items, next));
+            }
             start = Bound::Unbounded;
-            next = match more {
-                Some(last) => Some(scan_token(number, Some(&last))),
-                None if items.len() == options.page_size && number + 1 < SHARDS => {
-                    Some(scan_token(number + 1, None))
-                }
-                None => continue,
-            };
-            break;
         }
-        Ok(Page::new(items, next))
+        Ok(Page::new(items, None))
     }
 
     async fn transact(&self, ops: Vec<TransactOp>, options: TransactOptions) -> Result<Vec<Option<Version>>> {
