@@ -51,3 +51,8 @@ pub use embedded::EmbeddedStore;
 pub use open::open;
 #[doc(inline)]
 pub use statestore_api::*;
+
+/// The README's example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
