@@ -1,5 +1,6 @@
 //! Starting, disturbing and ending real Redis servers.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod access;
