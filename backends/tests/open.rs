@@ -1,7 +1,7 @@
 //! What `open` and `Config` take, refuse and keep to themselves.
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
-use statestore::{Config, ErrorKind, StateStoreExt, open};
+use statestore::{Config, ErrorKind, StateStore, StateStoreExt, open};
 
 /// The message of opening `url`, which is refused.
 async fn refused(url: &str) -> String {

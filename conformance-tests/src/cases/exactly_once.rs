@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use statestore_api::Precondition::Matches;
 use statestore_api::{
-    Attempt, Current, DeleteOptions, Entry, Error, Key, Precondition, PutOptions, Resolution, Result,
+    Action, Attempt, Current, DeleteOptions, Entry, Error, Key, Precondition, PutOptions, Resolution, Result,
     StateStore, StateStoreExt as _, TouchOptions, TransactOp, TransactOptions, Ttl, Version, WriteId,
 };
 use tokio::sync::Barrier;
@@ -72,7 +73,7 @@ pub async fn a_different_put_with_the_same_write_id_is_not_written(subject: &Sub
         write.precondition.clone(),
         Precondition::None,
         Precondition::Exists,
-        version.clone().into_matches(),
+        Matches(version.clone()),
     ] {
         let options = PutOptions::from(precondition.clone()).with_attempt(write.attempt(1));
         let put = subject.store().put(&write.key, "different".into(), options);
@@ -225,7 +226,7 @@ pub async fn a_retry_of_a_write_that_never_arrived_is_applied(subject: &Subject)
         let precondition = match precondition {
             "none" => Precondition::None,
             "exists" => Precondition::Exists,
-            _ => Precondition::Matches(version),
+            _ => Matches(version),
         };
         let delete = delete(subject, &key, &precondition, WriteId::new(), 3).await;
         delete.unwrap_or_else(|error| {
@@ -304,31 +305,38 @@ pub async fn a_create_repeated_after_a_delete_makes_a_new_version(subject: &Subj
         versions.last(),
         "applied, deleted, and created by another",
     );
+}
 
-    // What it created has expired: that is known still, or it is created again.
-    let key = subject.key("expired");
-    let id = WriteId::new();
-    let options = |number, ttl| {
-        PutOptions::from(Precondition::Absent)
-            .with_ttl(ttl)
-            .with_attempt(Attempt { id, number })
-    };
+/// A retry that finds what it wrote expired is answered with its version as long as the store knows of it. If it does
+/// not, a create is applied again, under a version of its own, and the rest cannot be told; it is never a conflict.
+pub async fn a_write_repeated_after_its_expiry_is_no_conflict(subject: &Subject) {
     let soon = Duration::from_millis(150);
-    let first = subject.put_with(&key, OURS, options(0, Ttl::After(soon))).await;
+    let mut writes = Vec::new();
+    for kind in Kind::ALL {
+        // A partition each, lest one of them sweeps another's entry.
+        let write = Write::new_in(subject, kind, &format!("{kind:?}"), "expired").await;
+        let ttl = Ttl::After(soon);
+        writes.push((kind, Write { ttl, ..write }));
+    }
+    let mut versions = Vec::new();
+    for (kind, write) in &writes {
+        let version = write.send(subject, 0).await;
+        versions.push(version.unwrap_or_else(|error| panic!("{kind:?}, whose condition holds: {error}")));
+    }
     subject.wait_until(subject.now() + soon).await;
-    let again = subject.put_with(&key, OURS, options(1, Ttl::After(HOUR))).await;
-    let there = subject.get(&key).await.map(|entry| entry.version);
-    if again == first {
-        assert_eq!(
-            there, None,
-            "an expired entry came back under the version it had before"
-        );
-    } else {
-        assert_eq!(
-            there,
-            Some(again),
-            "a create over an expired entry was answered with another version"
-        );
+    for ((kind, write), version) in writes.iter().zip(&versions) {
+        let answer = write.send(subject, 1).await;
+        let there = subject.get(&write.key).await.map(|entry| entry.version);
+        match (kind, answer) {
+            (Kind::Create | Kind::Put, Ok(again)) if again != *version => assert!(
+                there.is_none_or(|there| there == again),
+                "{kind:?}, applied again after its expiry, was answered with another version than is there"
+            ),
+            (_, answer) => {
+                write.assert_untold(&answer, Some(version), "applied, then expired");
+                assert_eq!(there, None, "{kind:?}: an expired entry came back: {answer:?}");
+            }
+        }
     }
 }
 
@@ -368,7 +376,7 @@ pub async fn a_repeated_delete_that_finds_the_key_gone_is_indeterminate(subject:
         let version = subject.put(&key, "before").await;
         let precondition = match id {
             "exists" => Precondition::Exists,
-            _ => Precondition::Matches(version),
+            _ => Matches(version),
         };
         let id = WriteId::new();
         delete(subject, &key, &precondition, id, 0)
@@ -383,7 +391,7 @@ pub async fn a_repeated_delete_that_finds_the_key_gone_is_indeterminate(subject:
             );
             subject.assert_absent(&key).await;
         }
-        if matches!(precondition, Precondition::Matches(_)) {
+        if matches!(precondition, Matches(_)) {
             subject.put(&key, "theirs").await;
             let call = delete(subject, &key, &precondition, id, 3);
             let answer = unchanged(subject, &key, call).await;
@@ -400,7 +408,7 @@ pub async fn a_repeated_delete_that_finds_the_key_gone_is_indeterminate(subject:
 pub async fn a_repeated_delete_that_finds_a_newer_version_conflicts(subject: &Subject) {
     for by in Replacement::ALL {
         let key = subject.key(&format!("{by:?}"));
-        let expected = Precondition::Matches(subject.put(&key, "before").await);
+        let expected = Matches(subject.put(&key, "before").await);
         let id = WriteId::new();
         for times in 1..=remembered(subject) {
             replace(subject, &key, by).await;
@@ -470,7 +478,7 @@ pub async fn a_first_attempt_is_never_indeterminate(subject: &Subject) {
 
     let elsewhere = subject.put(&subject.key("elsewhere"), "x").await;
     for (state, key) in subject.gone().await {
-        for precondition in [Precondition::Exists, elsewhere.clone().into_matches()] {
+        for precondition in [Precondition::Exists, Matches(elsewhere.clone())] {
             conflicts(&key, &precondition, state).await;
         }
     }
@@ -480,12 +488,12 @@ pub async fn a_first_attempt_is_never_indeterminate(subject: &Subject) {
     for times in 1..=remembered(subject) + 2 {
         replace(subject, &key, Replacement::Put).await;
         let state = format!("overwritten {times} times");
-        conflicts(&key, &stale.clone().into_matches(), &state).await;
+        conflicts(&key, &Matches(stale.clone()), &state).await;
     }
     let deleted = subject.key("deleted-now");
     let stale = subject.put(&deleted, "before").await;
     subject.delete(&deleted).await;
-    conflicts(&deleted, &stale.into_matches(), "deleted").await;
+    conflicts(&deleted, &Matches(stale), "deleted").await;
 }
 
 /// Two attempts that arrive at the same time, as after a time-out, are one write and get one answer.
@@ -603,7 +611,7 @@ pub async fn one_write_id_on_two_keys_is_two_writes(subject: &Subject) {
 pub async fn resolve_tells_what_became_of_a_write(subject: &Subject) {
     for kind in Kind::ALL {
         let write = Write::new(subject, kind, "resolved").await;
-        let is_matches = matches!(write.precondition, Precondition::Matches(_));
+        let is_matches = matches!(write.precondition, Matches(_));
         let became = write.resolve(subject).await;
         let expected = if is_matches {
             Resolution::NotApplied
@@ -667,7 +675,7 @@ pub async fn resolve_tells_what_became_of_a_write(subject: &Subject) {
 
     // A delete leaves nothing that could tell of it.
     let key = subject.key("resolved-delete");
-    let expected = subject.put(&key, "before").await.into_matches();
+    let expected = Matches(subject.put(&key, "before").await);
     let id = WriteId::new();
     let became = resolve(subject, &key, id, &expected).await;
     assert_eq!(became, Resolution::NotApplied, "a delete that was never sent");
@@ -754,8 +762,8 @@ pub async fn a_repeated_transaction_that_cannot_be_told_is_indeterminate(subject
     let (a, b) = (subject.key_in("deletes", "a"), subject.key_in("deletes", "b"));
     let deletes = Transaction {
         ops: vec![
-            TransactOp::delete(a.clone()).when(subject.put(&a, "before").await.into_matches()),
-            TransactOp::delete(b.clone()).when(subject.put(&b, "before").await.into_matches()),
+            TransactOp::delete(a.clone()).when(Matches(subject.put(&a, "before").await)),
+            TransactOp::delete(b.clone()).when(Matches(subject.put(&b, "before").await)),
         ],
         id: WriteId::new(),
     };
@@ -869,16 +877,21 @@ pub(super) struct Write {
     pub(super) key: Key,
     id: WriteId,
     value: &'static str,
+    ttl: Ttl,
     precondition: Precondition,
 }
 
 impl Write {
     /// A write of a key of its own, which is prepared so that its condition holds.
     pub(super) async fn new(subject: &Subject, kind: Kind, name: &str) -> Self {
-        let key = subject.key(&format!("{name}-{kind:?}"));
+        Self::new_in(subject, kind, "", name).await
+    }
+
+    async fn new_in(subject: &Subject, kind: Kind, partition: &str, name: &str) -> Self {
+        let key = subject.key_in(partition, &format!("{name}-{kind:?}"));
         let precondition = match kind {
             Kind::Create => Precondition::Absent,
-            Kind::CompareAndSet | Kind::TouchIfMatches => subject.put(&key, "before").await.into_matches(),
+            Kind::CompareAndSet | Kind::TouchIfMatches => Matches(subject.put(&key, "before").await),
             Kind::Put | Kind::Touch | Kind::PutIfExists => {
                 subject.put(&key, "before").await;
                 match kind {
@@ -892,6 +905,8 @@ impl Write {
             key,
             id: WriteId::new(),
             value: OURS,
+            // A second write of it would show by its expiry.
+            ttl: Ttl::After(HOUR),
             precondition,
         }
     }
@@ -901,15 +916,13 @@ impl Write {
     }
 
     async fn send_to(&self, store: &Arc<dyn StateStore>, number: u32) -> Result<Version> {
-        // A second write of it would show by its expiry.
-        let ttl = Ttl::After(HOUR);
         let attempt = self.attempt(number);
         if matches!(self.kind, Kind::Touch | Kind::TouchIfMatches) {
             let options = TouchOptions::from(self.precondition.clone()).with_attempt(attempt);
-            store.touch(&self.key, ttl, options).await
+            store.touch(&self.key, self.ttl, options).await
         } else {
             let options = PutOptions::from(self.precondition.clone())
-                .with_ttl(ttl)
+                .with_ttl(self.ttl)
                 .with_attempt(attempt);
             store.put(&self.key, self.value.into(), options).await
         }
@@ -994,8 +1007,8 @@ impl Transaction {
     pub(super) async fn conditional(subject: &Subject, partition: &str) -> Self {
         let key = |id| subject.key_in(partition, id);
         let [created, replaced, deleted] = [key("created"), key("replaced"), key("deleted")];
-        let expected = subject.put(&replaced, "before").await.into_matches();
-        let doomed = subject.put(&deleted, "before").await.into_matches();
+        let expected = Matches(subject.put(&replaced, "before").await);
+        let doomed = Matches(subject.put(&deleted, "before").await);
         let ttl = Ttl::After(HOUR);
         Self {
             ops: vec![
@@ -1035,7 +1048,7 @@ impl Transaction {
         for (op, version) in self.ops.iter().zip(versions) {
             let entry = subject.get(&op.key).await;
             match &op.action {
-                statestore_api::Action::Put { value, .. } => {
+                Action::Put { value, .. } => {
                     let entry = entry.unwrap_or_else(|| panic!("`{}` was put and is not there", op.key));
                     assert_eq!(entry.value, *value, "`{}` has another value than was put", op.key);
                     assert_eq!(
@@ -1045,11 +1058,11 @@ impl Transaction {
                         op.key
                     );
                 }
-                statestore_api::Action::Delete => {
+                Action::Delete => {
                     assert_eq!(entry, None, "`{}` was deleted and is there", op.key);
                     assert_eq!(*version, None, "a delete makes no version");
                 }
-                statestore_api::Action::Check => assert_eq!(*version, None, "a check makes no version"),
+                Action::Check => assert_eq!(*version, None, "a check makes no version"),
             }
         }
     }
@@ -1225,15 +1238,4 @@ where
         .into_iter()
         .map(|task| task.expect("the task ends"))
         .collect()
-}
-
-/// A shorter way to say it.
-pub(super) trait IntoMatches {
-    fn into_matches(self) -> Precondition;
-}
-
-impl IntoMatches for Version {
-    fn into_matches(self) -> Precondition {
-        Precondition::Matches(self)
-    }
 }

@@ -122,20 +122,28 @@ macro_rules! __contract_cases {
                 a_repeated_compare_and_set_is_answered_and_not_written_again
                 a_repeated_unconditional_put_is_answered_and_not_written_again
                 a_repeated_touch_is_answered_and_not_applied_again
+                a_different_put_with_the_same_write_id_is_not_written
                 a_replaced_write_is_remembered
                 a_forgotten_write_is_indeterminate
+                an_unconditional_write_is_applied_at_least_once
+                a_late_first_attempt_changes_nothing
+                a_retry_of_a_write_that_never_arrived_is_applied
                 a_write_that_lost_the_race_is_told_apart
                 a_create_repeated_after_a_delete_makes_a_new_version
+                a_write_repeated_after_its_expiry_is_no_conflict
                 a_compare_and_set_repeated_after_a_delete_is_indeterminate
                 a_repeated_delete_that_finds_the_key_gone_is_indeterminate
                 a_repeated_delete_that_finds_a_newer_version_conflicts
                 a_repeated_unconditional_delete_succeeds
                 a_first_attempt_is_never_indeterminate
                 two_attempts_at_once_are_one_write
+                two_attempts_and_a_rival_have_one_winner
                 one_write_id_on_two_keys_is_two_writes
                 resolve_tells_what_became_of_a_write
                 a_repeated_transaction_is_answered_and_not_applied_again
                 a_repeated_transaction_that_cannot_be_told_is_indeterminate
+                a_transaction_that_lost_the_race_is_told_apart
+                two_attempts_of_a_transaction_at_once_are_one
             }
             expiry {
                 an_entry_without_a_ttl_never_expires
@@ -143,13 +151,17 @@ macro_rules! __contract_cases {
                 a_ttl_counts_from_the_write
                 fractions_of_a_millisecond_round_up
                 the_furthest_expiry_is_kept
+                an_entry_is_there_until_its_expiry
                 an_expired_entry_is_gone_for_every_read
+                an_expired_entry_is_gone_for_scans
                 an_expired_entry_is_gone_for_every_condition
                 an_expired_entry_can_be_replaced
                 a_put_without_a_ttl_clears_the_expiry
                 a_put_with_a_ttl_replaces_the_expiry
                 keep_keeps_the_expiry
+                what_was_kept_still_expires
                 keep_takes_nothing_from_an_expired_entry
+                a_refused_write_leaves_the_expiry
                 a_ttl_that_is_not_in_the_future_is_refused
                 a_ttl_that_is_too_far_is_refused
                 sweep_removes_nothing_that_is_there
@@ -236,7 +248,10 @@ macro_rules! __contract_cases {
             }
             cancellation {
                 dropped_calls_leave_the_store_working
+                the_answer_to_a_dropped_call_reaches_nobody_else
                 a_dropped_write_is_whole_or_not_there
+                a_dropped_write_that_is_retried_is_applied_once
+                a_dropped_transaction_is_whole_or_not_there
             }
             model {
                 random_sequences_agree_with_a_map
@@ -270,6 +285,8 @@ macro_rules! __clock_cases {
         $callback! { $($arguments)*
             clock {
                 an_entry_expires_in_its_millisecond
+                a_ttl_is_at_least_a_millisecond
+                an_entry_without_a_ttl_outlives_every_clock
                 a_clock_ahead_only_shortens_lives
                 a_clock_behind_only_prolongs_lives
                 sweep_removes_what_has_expired

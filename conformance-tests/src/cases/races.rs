@@ -5,7 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use statestore_api::{
-    Change, Error, ErrorKind, Key, Precondition, Result, StateStore, StateStoreExt, UpdateOptions, Version,
+    Change, Error, ErrorKind, Key, Precondition, Result, StateStore, StateStoreExt, Ttl, UpdateOptions,
+    Version,
 };
 use tokio::sync::Barrier;
 
@@ -14,8 +15,8 @@ use crate::expect::{ok, refused};
 
 const WRITERS: usize = 16;
 
-/// Starts the same call from many tasks at once; exactly one may succeed, all others conflict. Returns the place and result of the one.
-async fn one_wins<T, F, R>(subject: &Subject, call: F) -> (usize, T)
+/// Starts the same call from many tasks at once. Returns their results, each of which is a success or a conflict.
+async fn at_once<T, F, R>(subject: &Subject, call: F) -> Vec<Result<T>>
 where
     T: Send + 'static,
     F: Fn(Arc<dyn StateStore>, usize) -> R,
@@ -31,34 +32,55 @@ where
             })
         })
         .collect();
-    let mut winners = Vec::new();
+    let mut results = Vec::new();
     for (place, writer) in writers.into_iter().enumerate() {
-        match writer.await.expect("the writer ends") {
-            Ok(value) => winners.push((place, value)),
-            // A service may also say that it was too busy to look: that is no win either.
-            Err(error) if error.is_retryable() => {}
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "writer {place}: {error}"),
+        let result = writer.await.expect("the writer ends");
+        if let Err(error) = &result {
+            assert_eq!(error.kind(), ErrorKind::Conflict, "writer {place}: {error}");
         }
+        results.push(result);
     }
+    results
+}
+
+/// The same, where exactly one may succeed. Returns the place and result of the one.
+async fn one_wins<T, F, R>(subject: &Subject, call: F) -> (usize, T)
+where
+    T: Send + 'static,
+    F: Fn(Arc<dyn StateStore>, usize) -> R,
+    R: Future<Output = Result<T>> + Send + 'static,
+{
+    let results = at_once(subject, call).await.into_iter().enumerate();
+    let mut winners: Vec<_> = results
+        .filter_map(|(place, result)| Some((place, result.ok()?)))
+        .collect();
     assert_eq!(winners.len(), 1, "of {WRITERS} writers {} won", winners.len());
     winners.remove(0)
 }
 
-/// Of N writers with the same expected version, exactly one wins, and it is its value that is there.
+/// Of N writers with the same expected version, exactly one wins, and it is its value that is there. So it is with touches.
 pub async fn of_many_writers_with_one_version_one_wins(subject: &Subject) {
     let key = subject.key("contended");
     let mut version = subject.put(&key, "start").await;
-    for _ in 0..5 {
+    let mut value = "start".to_owned();
+    for round in 0..8 {
+        let touches = round % 2 == 1;
         let (place, won) = one_wins(subject, |store, place| {
             let (key, version) = (key.clone(), version.clone());
             async move {
+                if touches {
+                    return store.touch(&key, Ttl::None, version.into()).await;
+                }
                 store
                     .compare_and_set(&key, Some(&version), place.to_string())
                     .await
             }
         })
         .await;
-        let entry = subject.assert_value(&key, &place.to_string()).await;
+        if !touches {
+            value = place.to_string();
+        }
+        let entry = subject.assert_value(&key, &value).await;
         assert_eq!(
             entry.version, won,
             "the winner's version is not the one that is there"
@@ -96,17 +118,45 @@ pub async fn of_many_takers_of_an_expired_key_one_wins(subject: &Subject) {
     }
 }
 
-/// What is deleted under a version is deleted once.
+/// What is deleted under a condition is deleted once, and not replaced after that.
 pub async fn of_many_deleters_one_wins(subject: &Subject) {
-    for round in 0..5 {
+    for round in 0..6 {
         let key = subject.key(&format!("deleted-{round}"));
         let version = subject.put(&key, "x").await;
+        let precondition = match round % 2 {
+            0 => Precondition::Matches(version),
+            _ => Precondition::Exists,
+        };
         one_wins(subject, |store, _| {
-            let (key, version) = (key.clone(), version.clone());
-            async move { store.delete(&key, version.into()).await }
+            let (key, precondition) = (key.clone(), precondition.clone());
+            async move { store.delete(&key, precondition.into()).await }
         })
         .await;
         subject.assert_absent(&key).await;
+    }
+    for round in 0..6 {
+        // Half of them replace what is there, the others delete what it was: who comes second comes too late.
+        let key = subject.key(&format!("replaced-{round}"));
+        let version = subject.put(&key, "x").await;
+        let replaces = move |place: usize| place % 2 == round % 2;
+        let results = at_once(subject, |store, place| {
+            let (key, version) = (key.clone(), version.clone());
+            async move {
+                if replaces(place) {
+                    let put = store.put(&key, "replaced".into(), Precondition::Exists.into());
+                    return put.await.map(drop);
+                }
+                store.delete(&key, version.into()).await
+            }
+        })
+        .await;
+        let won = results.iter().enumerate().filter(|(_, result)| result.is_ok());
+        let (replaced, deleted): (Vec<_>, Vec<_>) = won.partition(|(place, _)| replaces(*place));
+        match (replaced.len(), deleted.len()) {
+            (0, 1) => subject.assert_absent(&key).await,
+            (puts, 0) if puts == WRITERS / 2 => drop(subject.assert_value(&key, "replaced").await),
+            (puts, deletes) => panic!("{puts} of {} replaced what {deletes} deleted", WRITERS / 2),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Values: bytes that read back as they were written.
 
-use statestore_api::{Bytes, Capabilities, Consistency, Error, StateStore as _};
+use std::time::Duration;
+
+use statestore_api::{Bytes, Capabilities, Consistency, Error, PutOptions, StateStore as _, Ttl};
 
 use crate::Subject;
 
@@ -85,7 +87,9 @@ pub async fn sizes_around_the_services_boundaries_are_kept(subject: &Subject) {
     // Text and binary, since stores may keep them differently; larger and smaller in turn.
     for size in sizes {
         for pattern in [&b"The quick brown fox. "[..], &[0x00, 0xff, 0xc3, 0x28]] {
-            let value: Bytes = pattern.iter().copied().cycle().take(size).collect();
+            let mut value = pattern.repeat(size.div_ceil(pattern.len()));
+            value.truncate(size);
+            let value = Bytes::from(value);
             let put = subject.store().put(&key, value.clone(), Default::default()).await;
             put.unwrap_or_else(|error| panic!("{size} bytes: {error}"));
             assert!(
@@ -161,7 +165,8 @@ pub async fn deleting_a_missing_key_succeeds(subject: &Subject) {
 /// A key can be used again, and has nothing of what it was.
 pub async fn delete_then_put_starts_afresh(subject: &Subject) {
     let key = subject.key("reborn");
-    subject.put(&key, "first").await;
+    let hour = Ttl::After(Duration::from_secs(3600));
+    subject.put_with(&key, "first", PutOptions::expiring(hour)).await;
     subject.delete(&key).await;
     subject.put(&key, "second").await;
     let entry = subject.assert_value(&key, "second").await;

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use futures::TryStreamExt as _;
 use statestore_api::{
-    ErrorKind, ListOptions, MemoryStore, Precondition, StateStore, StateStoreExt, TransactOp, Ttl, Version,
-    WriteId,
+    ErrorKind, Item, ListOptions, MemoryStore, Precondition, StateStore, StateStoreExt, TransactOp, Ttl,
+    Version, WriteId,
 };
 
 use crate::Subject;
@@ -31,19 +32,16 @@ pub async fn put_returns_the_version_that_reads_show(subject: &Subject) {
             "get_many shows another version"
         );
         if store.capabilities().listing {
-            let page = ok(
-                "list_page",
-                store.list_page(key.partition(), ListOptions::default()).await,
-            );
-            let listed = page
-                .items
+            let listing = store.list(key.partition(), ListOptions::default());
+            let items: Vec<Item> = ok("list", listing.try_collect().await);
+            let listed = items
                 .into_iter()
                 .find(|item| item.key == key)
                 .and_then(|item| item.entry);
             assert_eq!(
                 listed.map(|entry| entry.version),
                 Some(version),
-                "list_page shows another version"
+                "a listing shows another version"
             );
         }
     }
