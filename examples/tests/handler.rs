@@ -99,6 +99,10 @@ impl StateStore for Lossy {
     async fn sweep(&self) -> Result<u64> {
         self.store.sweep().await
     }
+
+    async fn close(&self) -> Result<()> {
+        self.store.close().await
+    }
 }
 
 fn event(id: &str) -> Event {

@@ -272,6 +272,54 @@ pub async fn a_clock_behind_only_prolongs_lives(subject: &Subject) {
     }
 }
 
+/// A clock that is off breaks no write: one that is made when the clock has gone back counts like any other.
+pub async fn a_write_counts_whatever_the_clock_shows(subject: &Subject) {
+    let (clock, store) = (subject.clock(), subject.store());
+    let start = clock.now();
+    let key = subject.key("written");
+    let mut last = subject.put(&key, "first").await;
+    for time in [
+        start + 24 * HOUR,
+        start,
+        start - 24 * HOUR,
+        start + HOUR,
+        start + HOUR - MS,
+        from_ms(1),
+        start,
+    ] {
+        clock.set(time);
+        for mutation in Mutation::ALL {
+            let applied = mutation.apply(subject, &key, Matches(last)).await;
+            applied.unwrap_or_else(|error| {
+                panic!("a {mutation:?} with the current version, at {time:?}: {error}")
+            });
+            last = match (mutation, subject.get(&key).await) {
+                (Mutation::Delete | Mutation::TransactedDelete, there) => {
+                    assert_eq!(
+                        there, None,
+                        "a {mutation:?} at {time:?} was acknowledged and not done"
+                    );
+                    let created = store.create(&key, "created").await;
+                    created.unwrap_or_else(|error| panic!("a create behind a delete, at {time:?}: {error}"))
+                }
+                // This one writes nothing.
+                (Mutation::Check, there) => there.expect("a check changes nothing").version,
+                (_, there) => {
+                    let there = there.unwrap_or_else(|| panic!("a {mutation:?} at {time:?} lost the entry"));
+                    let stale = there.value != "after" && mutation != Mutation::Touch;
+                    assert!(!stale, "a {mutation:?} at {time:?} was acknowledged and not done");
+                    there.version
+                }
+            };
+            for value in ["again", "and again"] {
+                last = subject.put(&key, value).await;
+                let entry = subject.assert_value(&key, value).await;
+                assert_eq!(entry.version, last, "a put at {time:?}: the version");
+            }
+        }
+    }
+}
+
 /// `sweep` removes what has expired, and nothing that expires in the next millisecond.
 pub async fn sweep_removes_what_has_expired(subject: &Subject) {
     const EACH: u64 = 20;

@@ -289,6 +289,7 @@ macro_rules! __clock_cases {
                 an_entry_without_a_ttl_outlives_every_clock
                 a_clock_ahead_only_shortens_lives
                 a_clock_behind_only_prolongs_lives
+                a_write_counts_whatever_the_clock_shows
                 sweep_removes_what_has_expired
             }
         }
