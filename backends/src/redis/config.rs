@@ -8,6 +8,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use statestore_api::{Error, Result};
 
+use crate::open::bad;
+
 /// The names of all options, as in the documentation of [`RedisStore::open`](super::RedisStore::open).
 pub(crate) const OPTIONS: [&str; 14] = [
     "ca_file",
@@ -25,6 +27,8 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "tls",
     "user",
 ];
+
+pub(super) const SCHEMES: [&str; 5] = ["redis", "rediss", "redis+unix", "redis-cluster", "redis-sentinel"];
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,7 +138,6 @@ impl Config {
     /// The configuration of `scheme:address` with these options; the address is still percent-encoded.
     pub(super) fn new(scheme: &str, address: &str, options: &BTreeMap<String, String>) -> Result<Self> {
         let options = Options(options);
-        options.check()?;
         let (kind, tls) = match scheme {
             "redis" => (Kind::Single, false),
             "rediss" => (Kind::Single, true),
@@ -248,20 +251,6 @@ impl Kind {
     }
 }
 
-/// The options of a URL's query, percent-decoded.
-pub(super) fn query(query: &str) -> Result<BTreeMap<String, String>> {
-    let mut options = BTreeMap::new();
-    for pair in query.split('&').filter(|_| !query.is_empty()) {
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| bad("options are written `?name=value&name=value`".to_owned()))?;
-        if options.insert(name.to_owned(), decoded(value)?).is_some() {
-            return Err(bad("an option is there twice".to_owned()));
-        }
-    }
-    Ok(options)
-}
-
 /// What is before the hosts, the hosts, and what follows their slash.
 fn split(rest: &str) -> Result<(Credentials, &str, &str)> {
     let (login, rest) = match rest.rsplit_once('@') {
@@ -302,25 +291,10 @@ fn malformed(kind: Kind) -> Error {
     ))
 }
 
-fn bad(reason: String) -> Error {
-    Error::Config { reason, source: None }
-}
-
 /// The options, percent-decoded.
 struct Options<'a>(&'a BTreeMap<String, String>);
 
 impl Options<'_> {
-    fn check(&self) -> Result<()> {
-        match self.0.keys().find(|name| !OPTIONS.contains(&name.as_str())) {
-            Some(name) => Err(bad(format!(
-                "unknown option `{}`: there are {}",
-                name.escape_debug(),
-                OPTIONS.join(", ")
-            ))),
-            None => Ok(()),
-        }
-    }
-
     fn text(&self, name: &str) -> Option<String> {
         self.0.get(name).cloned()
     }
@@ -397,16 +371,11 @@ impl Options<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::open::Location;
 
     fn config(url: &str) -> Result<Config> {
-        let (scheme, rest) = url.split_once(':').unwrap();
-        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let options = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        Config::new(scheme, address, &options)
+        let location = Location::of(url, &SCHEMES, &OPTIONS)?;
+        Config::new(location.scheme, &location.address, &location.options)
     }
 
     fn tcp(host: &str, port: u16) -> Address {

@@ -1,9 +1,10 @@
 //! Listing and scanning.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Bound;
 
 use redis::Value;
-use statestore_api::backend::check;
+use statestore_api::backend::{ListQuery, check};
 use statestore_api::{
     Entry, Error, Item, Key, ListOptions, Page, PageToken, Projection, Result, ScanOptions,
 };
@@ -21,29 +22,19 @@ const LEAST_COUNT: usize = 10;
 impl RedisStore {
     pub(super) async fn list(&self, partition: &str, options: ListOptions) -> Result<Page> {
         self.listing("list_page without its index (`index=off`)")?;
-        check::partition(self.limits(), partition)?;
-        check::page_size(options.page_size)?;
-        let (prefix, start_after) = (options.prefix.as_str(), options.start_after.as_str());
-        let query = ["list", partition, prefix, start_after];
-        let mut after = match &options.page_token {
-            Some(token) => token.open_text(&query)?,
-            None => start_after.to_owned(),
-        };
+        let query = ListQuery::new(self.limits(), partition, &options)?;
         let place = Place::new(self.prefix(), partition);
+        let (mut start, end) = range(query.start(), &options.prefix);
         // Pages of nothing but what has expired are not worth handing out.
         loop {
-            let (start, end) = range(prefix, &after);
             let call = self.scripts().list(&place, (&start, &end), options.page_size);
             let answer = self.read(&call).await?;
             let (more, ids) = scripts::listed(answer).map_err(|failure| self.error(&failure, false))?;
             let keys = ids.into_iter().map(|id| Key::new(partition, id));
             let items = self.items(keys.collect::<Result<_>>()?, options.projection).await?;
             match more {
-                Some(last) if items.is_empty() => after = last,
-                more => {
-                    let next = more.map(|last| PageToken::seal(&query, last.as_bytes()));
-                    return Ok(Page::new(items, next));
-                }
+                Some(last) if items.is_empty() => start = bound(b'(', last.as_bytes()),
+                more => return Ok(Page::new(items, more.map(|last| query.next(&last)))),
             }
         }
     }
@@ -129,13 +120,12 @@ impl super::conn::Node {
     }
 }
 
-/// The bounds, as `ZRANGEBYLEX` takes them, of the ids behind `after` that begin with `prefix`.
-fn range(prefix: &str, after: &str) -> (Vec<u8>, Vec<u8>) {
-    let bound = |kind: u8, text: &[u8]| [&[kind], text].concat();
-    let start = match () {
-        () if after < prefix => bound(b'[', prefix.as_bytes()),
-        () if after.is_empty() => b"-".to_vec(),
-        () => bound(b'(', after.as_bytes()),
+/// The bounds, as `ZRANGEBYLEX` takes them, of the ids from `start` on that begin with `prefix`.
+fn range(start: Bound<&str>, prefix: &str) -> (Vec<u8>, Vec<u8>) {
+    let start = match start {
+        Bound::Included(id) => bound(b'[', id.as_bytes()),
+        Bound::Excluded(id) => bound(b'(', id.as_bytes()),
+        Bound::Unbounded => b"-".to_vec(),
     };
     let mut end = bound(b'(', prefix.as_bytes());
     match end.last_mut() {
@@ -144,6 +134,10 @@ fn range(prefix: &str, after: &str) -> (Vec<u8>, Vec<u8>) {
         _ => end = b"+".to_vec(),
     }
     (start, end)
+}
+
+fn bound(kind: u8, text: &[u8]) -> Vec<u8> {
+    [&[kind], text].concat()
 }
 
 /// Where a scan goes on.
@@ -223,16 +217,18 @@ mod tests {
 
     #[test]
     fn ranges() {
-        for (prefix, after, start, end) in [
-            ("", "", &b"-"[..], &b"+"[..]),
-            ("", "b", b"(b", b"+"),
-            ("a", "", b"[a", b"(b"),
-            ("a", "a", b"(a", b"(b"),
-            ("a", "ab", b"(ab", b"(b"),
-            ("b", "a", b"[b", b"(c"),
-            ("\u{10ffff}", "", b"[\xf4\x8f\xbf\xbf", b"(\xf4\x8f\xbf\xc0"),
+        for (start, prefix, first, end) in [
+            (Bound::Unbounded, "", &b"-"[..], &b"+"[..]),
+            (Bound::Excluded("b"), "", b"(b", b"+"),
+            (Bound::Included("a"), "a", b"[a", b"(b"),
+            (
+                Bound::Included("\u{10ffff}"),
+                "\u{10ffff}",
+                b"[\xf4\x8f\xbf\xbf",
+                b"(\xf4\x8f\xbf\xc0",
+            ),
         ] {
-            assert_eq!(range(prefix, after), (start.to_vec(), end.to_vec()), "{prefix} {after}");
+            assert_eq!(range(start, prefix), (first.to_vec(), end.to_vec()), "{start:?} {prefix}");
         }
     }
 

@@ -87,7 +87,7 @@ mod error;
 mod listing;
 mod scripts;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -105,10 +105,12 @@ use statestore_api::{
 };
 
 use self::codec::{Head, Place};
-use self::config::{Config, Topology};
+pub(crate) use self::config::OPTIONS;
+use self::config::{Config, SCHEMES, Topology};
 use self::conn::{Answer, Call, Hello, Servers, Wait};
 use self::error::{Context, Failure};
 use self::scripts::{Action, Moment, Op, Reply, Scripts};
+use crate::open::Location;
 
 /// The most keys that one command reads: a server does nothing else meanwhile.
 const KEYS_PER_COMMAND: usize = 256;
@@ -156,21 +158,11 @@ impl RedisStore {
     /// # Errors
     /// [`Config`](Error::Config) for what is malformed or unknown. The message holds no part of the login.
     pub fn open(url: &str) -> Result<Self> {
-        let (scheme, rest) = url.split_once(':').ok_or_else(|| Error::Config {
-            reason: "the store's URL has no scheme".to_owned(),
-            source: None,
-        })?;
-        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-        Self::with_options(scheme, address, &config::query(query)?)
+        Self::at(&Location::of(url, &SCHEMES, &OPTIONS)?)
     }
 
-    /// The store of `scheme:address` with these options, which are percent-decoded.
-    pub(crate) fn with_options(
-        scheme: &str,
-        address: &str,
-        options: &BTreeMap<String, String>,
-    ) -> Result<Self> {
-        let config = Config::new(scheme, address, options)?;
+    pub(crate) fn at(location: &Location) -> Result<Self> {
+        let config = Config::new(location.scheme, &location.address, &location.options)?;
         let mut capabilities = Capabilities::portable("redis");
         capabilities.max_partition_bytes = 2048;
         capabilities.max_id_bytes = 2048;
@@ -601,6 +593,11 @@ impl StateStore for RedisStore {
 
     async fn sweep(&self) -> Result<u64> {
         Ok(0)
+    }
+
+    /// The connections end with the last clone of the store.
+    async fn close(&self) -> Result<()> {
+        Ok(())
     }
 }
 
