@@ -112,7 +112,7 @@ const BACKENDS: &[Backend] = &[
     backend!(["memory"], options: [], memory),
     backend!(["file"], feature: "embedded", options: [], embedded),
     backend!(
-        ["redis", "rediss", "redis+unix", "redis-cluster", "redis-sentinel"],
+        ["redis", "rediss", "redis+unix", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"],
         feature: "redis", options: crate::redis::OPTIONS, redis
     ),
 ];

@@ -11,7 +11,7 @@ use statestore_api::{Error, Result};
 use crate::open::bad;
 
 /// The names of all options, as in the documentation of [`RedisStore::open`](super::RedisStore::open).
-pub(crate) const OPTIONS: [&str; 14] = [
+pub(crate) const OPTIONS: [&str; 13] = [
     "ca_file",
     "client_cert_file",
     "client_key_file",
@@ -24,11 +24,18 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "response_timeout_ms",
     "sentinel_password",
     "sentinel_user",
-    "tls",
     "user",
 ];
 
-pub(super) const SCHEMES: [&str; 5] = ["redis", "rediss", "redis+unix", "redis-cluster", "redis-sentinel"];
+pub(super) const SCHEMES: [&str; 7] = [
+    "redis",
+    "rediss",
+    "redis+unix",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis-sentinel",
+    "rediss-sentinel",
+];
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,7 +150,9 @@ impl Config {
             "rediss" => (Kind::Single, true),
             "redis+unix" => (Kind::Unix, false),
             "redis-cluster" => (Kind::Cluster, false),
+            "rediss-cluster" => (Kind::Cluster, true),
             "redis-sentinel" => (Kind::Sentinel, false),
+            "rediss-sentinel" => (Kind::Sentinel, true),
             other => return Err(bad(format!("`{other}:` is no scheme of Redis"))),
         };
         let rest = address
@@ -200,7 +209,7 @@ impl Config {
                 (path, option) => path.or(option).unwrap_or(0),
             },
             prefix: options.prefix()?,
-            index: options.switch("index")?.unwrap_or(true),
+            index: options.index()?,
             min_replicas: options.number("min_replicas", 100)?.unwrap_or(0),
             connect_timeout: options.time("connect_timeout_ms", 2_000)?,
             response_timeout: options.time("response_timeout_ms", 5_000)?,
@@ -217,7 +226,7 @@ impl Config {
             return refuse("a cluster has no databases with numbers: leave `db` out");
         }
         if self.sentinel_credentials != Credentials::default() && !matches!(kind, Kind::Sentinel) {
-            return refuse("`sentinel_user` and `sentinel_password` are for `redis-sentinel:` alone");
+            return refuse("`sentinel_user` and `sentinel_password` are for sentinels alone");
         }
         if self.credentials.user.is_some() && self.credentials.password.is_none() {
             return refuse("there is a user, and no password for it");
@@ -316,12 +325,11 @@ impl Options<'_> {
         }
     }
 
-    fn switch(&self, name: &str) -> Result<Option<bool>> {
-        match self.0.get(name).map(String::as_str) {
-            None => Ok(None),
-            Some("on") => Ok(Some(true)),
-            Some("off") => Ok(Some(false)),
-            Some(_) => Err(bad(format!("the option `{name}` is `on` or `off`"))),
+    fn index(&self) -> Result<bool> {
+        match self.0.get("index").map(String::as_str) {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(_) => Err(bad("the option `index` is `on` or `off`".to_owned())),
         }
     }
 
@@ -338,13 +346,7 @@ impl Options<'_> {
         Ok(prefix)
     }
 
-    fn tls(&self, by_scheme: bool) -> Result<Option<Tls>> {
-        let on = match self.switch("tls")? {
-            Some(false) if by_scheme => {
-                return Err(bad("`rediss:` is with TLS: write `redis:` without it".to_owned()));
-            }
-            switch => switch.unwrap_or(by_scheme),
-        };
+    fn tls(&self, on: bool) -> Result<Option<Tls>> {
         let path = |name| self.text(name).map(PathBuf::from);
         let client = match (path("client_cert_file"), path("client_key_file")) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -361,7 +363,7 @@ impl Options<'_> {
         };
         if !on && tls != Tls::default() {
             return Err(bad(
-                "there are certificates, and TLS is off: write `rediss:` or `tls=on`".to_owned(),
+                "there are certificates, and TLS is off: write `rediss` in place of `redis`".to_owned(),
             ));
         }
         Ok(on.then_some(tls))
@@ -419,7 +421,7 @@ mod tests {
         assert_eq!((defaults.prefix.as_str(), defaults.index), ("ss:", true));
         assert_eq!(defaults.min_replicas, 0);
         let set = config(
-            "redis-cluster://h?prefix=&index=off&min_replicas=2&tls=on&ca_file=/ca&connect_timeout_ms=1\
+            "rediss-cluster://h?prefix=&index=off&min_replicas=2&ca_file=/ca&connect_timeout_ms=1\
              &response_timeout_ms=3&replica_timeout_ms=2",
         )
         .unwrap();
@@ -470,7 +472,7 @@ mod tests {
             "redis://h?replica_timeout_ms=5000",
             "redis://h?prefix={x}",
             "redis://h?ca_file=/ca",
-            "rediss://h?tls=off",
+            "redis://h?tls=off",
             "rediss://h?client_key_file=/key",
             "redis://h?sentinel_user=x",
             "redis://me@h",

@@ -135,10 +135,10 @@ impl RedisStore {
     /// | URL | Servers |
     /// |---|---|
     /// | `redis://user:password@host:6379/0` | a single one; the database's number behind the slash |
-    /// | `rediss://…` | the same with TLS |
     /// | `redis+unix:///run/redis.sock` | the same on this machine |
     /// | `redis-cluster://user:password@host1:6379,host2:6379` | a cluster; some of its nodes |
     /// | `redis-sentinel://user:password@host1:26379,host2:26379/service` | the primary of a service; its sentinels |
+    /// | `rediss://…`, `rediss-cluster://…`, `rediss-sentinel://…` | the same with TLS |
     ///
     /// | Option | Default | |
     /// |---|---|---|
@@ -148,7 +148,6 @@ impl RedisStore {
     /// | `connect_timeout_ms` | 2000 | how long connecting may take, TLS and login included |
     /// | `response_timeout_ms` | 5000 | how long an answer may take |
     /// | `replica_timeout_ms` | 1000 | how long the replicas may take |
-    /// | `tls` | | `on`: TLS for a cluster, or for sentinels and their servers |
     /// | `ca_file` | the system's | the certificates to trust, in PEM |
     /// | `client_cert_file`, `client_key_file` | | the certificate to show, in PEM |
     /// | `db` | 0 | the database's number |
