@@ -46,7 +46,7 @@
 //! `+select` for a database other than 0. The sentinels' own user needs `+sentinel|get-master-addr-by-name`.
 //!
 //! # Limits
-//! 2,048 bytes in each part of a key, 16 MiB a value, 100 operations and 64 MiB a transaction. Set `maxmemory-policy` to
+//! 2,048 bytes in each part of a key, 16 MiB a value, 100 operations and 32 MiB a transaction (a server does nothing else while it applies one). Set `maxmemory-policy` to
 //! `noeviction`: an entry that is evicted is lost, and its id stays listed among keys. When memory is full, writes are
 //! [`StorageFull`](statestore_api::Error::StorageFull), and deletes still work.
 //!
@@ -166,7 +166,7 @@ impl RedisStore {
         capabilities.max_partition_bytes = 2048;
         capabilities.max_id_bytes = 2048;
         capabilities.max_value_bytes = 16 << 20;
-        capabilities.max_transaction_bytes = Some(64 << 20);
+        capabilities.max_transaction_bytes = Some(32 << 20);
         capabilities.remembered_writes = codec::REMEMBERED;
         capabilities.listing = config.index;
         Ok(Self {
