@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use redis_support::load::{Load, Written};
 use redis_support::{RIGHTS, open};
-use statestore::{Applied, Error, ErrorKind, Key, Precondition, PutOptions, RedisStore, StateStore, StateStoreExt};
-use statestore_conformance::servers::redis::{RedisCluster, RedisOptions, RedisSentinel, RedisServer, slot_of};
+use statestore::{
+    Applied, Error, ErrorKind, Key, Precondition, PutOptions, RedisStore, StateStore, StateStoreExt,
+};
+use statestore_conformance::servers::redis::{
+    RedisCluster, RedisOptions, RedisSentinel, RedisServer, slot_of,
+};
 use statestore_conformance::servers::wait_for;
 
 const WRITERS: usize = 8;
@@ -19,7 +23,10 @@ fn options() -> RedisOptions {
 }
 
 fn keys(partitions: impl IntoIterator<Item = String>) -> Vec<Key> {
-    partitions.into_iter().map(|partition| Key::new(partition, "counter").unwrap()).collect()
+    partitions
+        .into_iter()
+        .map(|partition| Key::new(partition, "counter").unwrap())
+        .collect()
 }
 
 fn partitions() -> impl Iterator<Item = String> {
@@ -34,9 +41,18 @@ fn slot(partition: &str) -> u16 {
 /// Checks that what was acknowledged last is there, or something newer of the same writer.
 async fn assert_nothing_lost(store: &RedisStore, written: &[Written]) {
     for written in written {
-        let entry = store.get(&written.key, Default::default()).await.unwrap().expect("it is there");
+        let entry = store
+            .get(&written.key, Default::default())
+            .await
+            .unwrap()
+            .expect("it is there");
         let number: u64 = std::str::from_utf8(&entry.value).unwrap().parse().unwrap();
-        assert!(number >= written.last.1, "{} has {number}, {} was acknowledged", written.key, written.last.1);
+        assert!(
+            number >= written.last.1,
+            "{} has {number}, {} was acknowledged",
+            written.key,
+            written.last.1
+        );
         assert_eq!(written.lost, 0, "{} lost writes on the way", written.key);
     }
 }
@@ -82,7 +98,10 @@ async fn killed_primary_of_a_cluster(options_of_store: &str) -> (RedisStore, Vec
 async fn a_killed_primary_of_a_cluster_is_replaced() {
     let (_, written, took) = killed_primary_of_a_cluster("").await;
     assert_eq!(written.len(), WRITERS);
-    assert!(took < MINUTE / 2, "200 more writes took {took:?} after the failover");
+    assert!(
+        took < MINUTE / 2,
+        "200 more writes took {took:?} after the failover"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +130,10 @@ async fn a_killed_primary_under_sentinels_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_is_a_time_out_and_recovers() {
     let server = RedisServer::start(options()).await.unwrap();
-    let store = open(&server.url(), "response_timeout_ms=300&replica_timeout_ms=100&connect_timeout_ms=300");
+    let store = open(
+        &server.url(),
+        "response_timeout_ms=300&replica_timeout_ms=100&connect_timeout_ms=300",
+    );
     store.ready().await.unwrap();
     let load = Load::start(&store, keys(partitions()));
     load.wait_for(200).await;
@@ -119,7 +141,11 @@ async fn a_server_that_hangs_is_a_time_out_and_recovers() {
     let met = load.errors.clone();
     let late = async || {
         let met = met.lock().unwrap();
-        if met.contains(&ErrorKind::Timeout) { Ok(()) } else { Err("no time-out yet") }
+        if met.contains(&ErrorKind::Timeout) {
+            Ok(())
+        } else {
+            Err("no time-out yet")
+        }
     };
     wait_for("a time-out", MINUTE, late).await.unwrap();
     server.resume().unwrap();
@@ -130,13 +156,19 @@ async fn a_server_that_hangs_is_a_time_out_and_recovers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_time_out_says_whether_the_write_was_sent() {
     let server = RedisServer::start(options()).await.unwrap();
-    let store = open(&server.url(), "response_timeout_ms=300&replica_timeout_ms=100&connect_timeout_ms=300");
+    let store = open(
+        &server.url(),
+        "response_timeout_ms=300&replica_timeout_ms=100&connect_timeout_ms=300",
+    );
     let key: Key = "p/k".parse().unwrap();
     store.create(&key, "x").await.unwrap();
     server.suspend().unwrap();
     // On the connection that is there it was sent; the next one is not even logged in.
     for applied in [Applied::Maybe, Applied::No] {
-        let error = store.put(&key, "y".into(), PutOptions::default()).await.unwrap_err();
+        let error = store
+            .put(&key, "y".into(), PutOptions::default())
+            .await
+            .unwrap_err();
         assert!(
             matches!(&error, Error::Timeout { applied: said, .. } if *said == applied),
             "{error}"
@@ -145,9 +177,14 @@ async fn a_time_out_says_whether_the_write_was_sent() {
     let error = store.get(&key, Default::default()).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     server.resume().unwrap();
-    wait_for("the store to recover", MINUTE, async || store.ready().await).await.unwrap();
+    wait_for("the store to recover", MINUTE, async || store.ready().await)
+        .await
+        .unwrap();
     // What was sent was applied when the server woke up.
-    assert_eq!(store.get(&key, Default::default()).await.unwrap().unwrap().value, "y");
+    assert_eq!(
+        store.get(&key, Default::default()).await.unwrap().unwrap().value,
+        "y"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,12 +196,24 @@ async fn a_server_that_is_gone_is_unavailable_and_its_successor_is_found() {
     let key: Key = "p/k".parse().unwrap();
     store.create(&key, "x").await.unwrap();
     server.kill().unwrap();
-    let error = store.put(&key, "y".into(), PutOptions::default()).await.unwrap_err();
+    let error = store
+        .put(&key, "y".into(), PutOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    let error = store.put(&key, "y".into(), PutOptions::default()).await.unwrap_err();
-    assert!(error.is_retryable(), "nobody listens, so nothing was sent: {error}");
+    let error = store
+        .put(&key, "y".into(), PutOptions::default())
+        .await
+        .unwrap_err();
+    assert!(
+        error.is_retryable(),
+        "nobody listens, so nothing was sent: {error}"
+    );
     server.restart().await.unwrap();
-    assert_eq!(store.get(&key, Default::default()).await.unwrap().unwrap().value, "x");
+    assert_eq!(
+        store.get(&key, Default::default()).await.unwrap().unwrap().value,
+        "x"
+    );
     store.put(&key, "y".into(), PutOptions::default()).await.unwrap();
 }
 
@@ -191,7 +240,12 @@ async fn slots_that_move_under_load_are_followed() {
         for partition in partitions() {
             let from = cluster.primary_of_slot(slot(&partition)).await.unwrap().addr();
             let nodes = &cluster.nodes()[..3];
-            let to = nodes.iter().cycle().skip(round).find(|node| node.addr() != from).unwrap();
+            let to = nodes
+                .iter()
+                .cycle()
+                .skip(round)
+                .find(|node| node.addr() != from)
+                .unwrap();
             cluster.migrate_slot(slot(&partition), to).await.unwrap();
         }
         load.wait_for(100).await;
@@ -208,14 +262,22 @@ async fn half_a_slot_is_served_or_refused_and_never_split() {
     store.create(&gone, "1").await.unwrap();
     let slot = slot_of("ss:{p}/there");
     let from = cluster.primary_of_slot(slot).await.unwrap().addr();
-    let to = cluster.nodes()[..3].iter().find(|node| node.addr() != from).unwrap();
+    let to = cluster.nodes()[..3]
+        .iter()
+        .find(|node| node.addr() != from)
+        .unwrap();
     let migration = cluster.start_migration(slot, to).await.unwrap();
     migration.move_keys(&["ss:{p}/gone"]).await.unwrap();
     // Reads find both, one after ASK.
     for key in [&there, &gone] {
-        assert_eq!(store.get(key, Default::default()).await.unwrap().unwrap().value, "1");
+        assert_eq!(
+            store.get(key, Default::default()).await.unwrap().unwrap().value,
+            "1"
+        );
     }
-    let got = store.get_many(&[there.clone(), gone.clone(), new.clone()], Default::default()).await;
+    let got = store
+        .get_many(&[there.clone(), gone.clone(), new.clone()], Default::default())
+        .await;
     for (result, value) in got.into_iter().zip([Some("1"), Some("1"), None]) {
         match result {
             Ok(entry) => assert_eq!(entry.map(|entry| entry.value), value.map(Into::into)),
@@ -231,8 +293,14 @@ async fn half_a_slot_is_served_or_refused_and_never_split() {
     migration.move_all().await.unwrap();
     migration.finish().await.unwrap();
     for key in [&there, &gone, &new] {
-        store.put(key, "3".into(), Precondition::None.into()).await.unwrap();
-        assert_eq!(store.get(key, Default::default()).await.unwrap().unwrap().value, "3");
+        store
+            .put(key, "3".into(), Precondition::None.into())
+            .await
+            .unwrap();
+        assert_eq!(
+            store.get(key, Default::default()).await.unwrap().unwrap().value,
+            "3"
+        );
     }
     let page = store.list_page("p", Default::default()).await.unwrap();
     assert_eq!(page.items.len(), 3);
@@ -247,7 +315,10 @@ async fn too_few_replicas_are_indeterminate() {
     assert_eq!(error.kind(), ErrorKind::Indeterminate);
     assert!(error.to_string().contains("0 of the 1 replicas"), "{error}");
     // The primary has it all the same, and a conflict is one without replicas too.
-    assert_eq!(store.get(&key, Default::default()).await.unwrap().unwrap().value, "x");
+    assert_eq!(
+        store.get(&key, Default::default()).await.unwrap().unwrap().value,
+        "x"
+    );
     let error = store.create(&key, "y").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
 }
@@ -269,7 +340,9 @@ async fn a_repeated_write_is_acknowledged_when_the_replica_has_it() {
     }
     replica.resume().unwrap();
     let last = attempt.next().next();
-    let version = wait_for("the replica", MINUTE, async || put(last).await).await.unwrap();
+    let version = wait_for("the replica", MINUTE, async || put(last).await)
+        .await
+        .unwrap();
     let entry = store.get(&key, Default::default()).await.unwrap().unwrap();
     assert_eq!((entry.value, entry.version), ("y".into(), version));
 }

@@ -205,7 +205,9 @@ impl Config {
             },
             tls: options.tls(tls)?,
             db: match (db, options.number("db", u32::MAX)?) {
-                (Some(_), Some(_)) => return Err(bad("the database's number is there twice: keep one".to_owned())),
+                (Some(_), Some(_)) => {
+                    return Err(bad("the database's number is there twice: keep one".to_owned()));
+                }
                 (path, option) => path.or(option).unwrap_or(0),
             },
             prefix: options.prefix()?,
@@ -425,10 +427,7 @@ mod tests {
              &response_timeout_ms=3&replica_timeout_ms=2",
         )
         .unwrap();
-        assert_eq!(
-            (set.prefix.as_str(), set.index, set.min_replicas),
-            ("", false, 2)
-        );
+        assert_eq!((set.prefix.as_str(), set.index, set.min_replicas), ("", false, 2));
         assert_eq!(set.tls.unwrap().ca, Some("/ca".into()));
         let times = [set.connect_timeout, set.replica_timeout, set.response_timeout];
         assert_eq!(times, [1, 2, 3].map(Duration::from_millis));
@@ -440,7 +439,11 @@ mod tests {
             ("redis://me:hunter%402@h", Some("me"), "hunter@2"),
             ("redis://:hunter2@h", None, "hunter2"),
             ("redis://:hunter2@h?user=me", Some("me"), "hunter2"),
-            ("redis-sentinel://:hunter@2@h/s?sentinel_password=hunter2", None, "hunter@2"),
+            (
+                "redis-sentinel://:hunter@2@h/s?sentinel_password=hunter2",
+                None,
+                "hunter@2",
+            ),
         ] {
             let config = config(url).unwrap();
             assert_eq!(config.credentials.user.as_deref(), user, "{url}");

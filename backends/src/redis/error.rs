@@ -48,7 +48,9 @@ impl Failure {
     pub(super) fn is_unapplied(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Strange(_) => false,
-            Self::Refused(_) => self.code().is_some_and(|code| NOT_NOW.iter().any(|(known, _)| *known == code)),
+            Self::Refused(_) => self
+                .code()
+                .is_some_and(|code| NOT_NOW.iter().any(|(known, _)| *known == code)),
             _ => true,
         }
     }
@@ -100,7 +102,11 @@ pub(super) struct Context<'a> {
 
 /// The error of a request.
 pub(super) fn error(failure: &Failure, context: Context<'_>) -> Error {
-    let maybe = if context.writes { Applied::Maybe } else { Applied::No };
+    let maybe = if context.writes {
+        Applied::Maybe
+    } else {
+        Applied::No
+    };
     match failure {
         Failure::Connect(error) if error.is_timeout() => Error::Timeout {
             after: context.connect_timeout,
@@ -196,13 +202,25 @@ const NOT_NOW: &[(&str, &str)] = &[
     ),
     ("ASK", "the partition's slot is being moved to another node"),
     ("TRYAGAIN", "the partition's slot is being moved to another node"),
-    ("CLUSTERDOWN", "the cluster is down, or nobody holds the partition's slot"),
+    (
+        "CLUSTERDOWN",
+        "the cluster is down, or nobody holds the partition's slot",
+    ),
     ("LOADING", "the server is loading its data"),
     ("MASTERDOWN", "the replica has lost its primary"),
-    ("READONLY", "the server is a replica: there is a failover, or the URL names a replica"),
+    (
+        "READONLY",
+        "the server is a replica: there is a failover, or the URL names a replica",
+    ),
     ("BUSY", "the server is busy with somebody's script"),
-    ("NOREPLICAS", "the server has fewer replicas than its `min-replicas-to-write`"),
-    ("MISCONF", "the server cannot save to its disk and takes no writes"),
+    (
+        "NOREPLICAS",
+        "the server has fewer replicas than its `min-replicas-to-write`",
+    ),
+    (
+        "MISCONF",
+        "the server cannot save to its disk and takes no writes",
+    ),
     ("NOSCRIPT", "the server forgot its scripts in between"),
 ];
 
@@ -210,7 +228,7 @@ const CREDENTIALS: &str = "the server does not know this user and password: corr
 
 /// The commands that the user needs, as rules of an ACL; the same as in the documentation.
 pub(super) const COMMANDS: &str = "+get +mget +exists +evalsha +eval +set +del +getrange +setrange +zadd +zrem +zcard \
-     +zrangebyscore +zrangebylex +zrevrange +zmscore +pexpireat +persist +time +scan +wait +cluster|slots";
+     +zrangebyscore +zrangebylex +zrevrange +zmscore +pexpireat +persist +time +scan +wait +asking +cluster|slots";
 
 fn rights(prefix: &str) -> String {
     let pattern: String = super::codec::pattern(prefix)
@@ -354,7 +372,11 @@ mod tests {
             (Failure::Strange("odd"), ErrorKind::Unavailable, true),
         ] {
             let write = error(&failure, context(true));
-            assert_eq!((write.kind(), write.may_have_applied()), (kind, open), "{failure:?}");
+            assert_eq!(
+                (write.kind(), write.may_have_applied()),
+                (kind, open),
+                "{failure:?}"
+            );
             assert!(error(&failure, context(false)).is_retryable(), "{failure:?}");
         }
     }

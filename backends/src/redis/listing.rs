@@ -31,7 +31,9 @@ impl RedisStore {
             let answer = self.read(&call).await?;
             let (more, ids) = scripts::listed(answer).map_err(|failure| self.error(&failure, false))?;
             let keys = ids.into_iter().map(|id| Key::new(partition, id));
-            let items = self.items(keys.collect::<Result<_>>()?, options.projection).await?;
+            let items = self
+                .items(keys.collect::<Result<_>>()?, options.projection)
+                .await?;
             match more {
                 Some(last) if items.is_empty() => start = bound(b'(', last.as_bytes()),
                 more => return Ok(Page::new(items, more.map(|last| query.next(&last)))),
@@ -63,7 +65,12 @@ impl RedisStore {
             }
             let count = (options.page_size - keys.len()).max(LEAST_COUNT);
             let mut command = redis::cmd("SCAN");
-            command.arg(at.cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(count);
+            command
+                .arg(at.cursor)
+                .arg("MATCH")
+                .arg(&pattern)
+                .arg("COUNT")
+                .arg(count);
             let found = node.scan(&Call::command(0, command)).await;
             let (cursor, found) = found.map_err(|failure| self.error(&failure, false))?;
             let found = found.iter().filter_map(|data| codec::key(self.prefix(), data));
@@ -228,7 +235,11 @@ mod tests {
                 b"(\xf4\x8f\xbf\xc0",
             ),
         ] {
-            assert_eq!(range(start, prefix), (first.to_vec(), end.to_vec()), "{start:?} {prefix}");
+            assert_eq!(
+                range(start, prefix),
+                (first.to_vec(), end.to_vec()),
+                "{start:?} {prefix}"
+            );
         }
     }
 

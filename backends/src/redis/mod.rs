@@ -39,10 +39,10 @@
 //! ```text
 //! ACL SETUSER functions on >password ~ss:* +get +mget +exists +evalsha +eval +set +del +getrange
 //!   +setrange +zadd +zrem +zcard +zrangebyscore +zrangebylex +zrevrange +zmscore +pexpireat +persist
-//!   +time +scan +wait +cluster|slots
+//!   +time +scan +wait +asking +cluster|slots
 //! ```
 //!
-//! `+scan` is for [`scan_page`](StateStore::scan_page) alone, `+wait` for `min_replicas`, `+cluster|slots` for a cluster,
+//! `+scan` is for [`scan_page`](StateStore::scan_page) alone, `+wait` for `min_replicas`, `+asking` and `+cluster|slots` for a cluster,
 //! `+select` for a database other than 0. The sentinels' own user needs `+sentinel|get-master-addr-by-name`.
 //!
 //! # Limits
@@ -72,6 +72,11 @@
 //! more replicas than N, one that lacks the write may be promoted; Sentinel and Cluster prefer the one that has received most.
 //! Reads do not wait: they may see a write that is not replicated yet, and a primary that was cut off answers reads until it notices.
 //! What the disk keeps when all servers stop is up to their `appendfsync`.
+//!
+//! **Do not switch the `default` user off on a server with an append-only file**, unless it is of a release with the fix: at its next
+//! start it leaves out every script that wrote more than one key, and says so only in its log
+//! ([redis#14541](https://github.com/redis/redis/issues/14541), [valkey#3983](https://github.com/valkey-io/valkey/issues/3983)). Give the
+//! user a long password instead.
 //!
 //! # Connections
 //! One for each server, shared by all tasks, made with the first request and made anew when it breaks; with `min_replicas` a second
@@ -212,7 +217,9 @@ impl RedisStore {
 
     async fn read(&self, call: &Call) -> Result<Value> {
         let answer = self.servers().call(call).await;
-        answer.map(|answer| answer.value).map_err(|failure| self.error(&failure, false))
+        answer
+            .map(|answer| answer.value)
+            .map_err(|failure| self.error(&failure, false))
     }
 
     fn get_call(&self, key: &Key) -> Call {
@@ -262,7 +269,12 @@ impl RedisStore {
     }
 
     /// MGET says of a key of another type that it is missing. If one of those that it said so of is there, they are read one by one.
-    async fn look_again(&self, keys: &[Key], missing: Vec<Vec<usize>>, entries: &mut [Result<Option<Entry>>]) {
+    async fn look_again(
+        &self,
+        keys: &[Key],
+        missing: Vec<Vec<usize>>,
+        entries: &mut [Result<Option<Entry>>],
+    ) {
         if missing.is_empty() {
             return;
         }
@@ -294,7 +306,10 @@ impl RedisStore {
             by_slot.entry(self.place(&keys[at]).slot).or_default().push(at);
         }
         let groups = by_slot.values();
-        groups.flat_map(|group| group.chunks(KEYS_PER_COMMAND)).map(<[usize]>::to_vec).collect()
+        groups
+            .flat_map(|group| group.chunks(KEYS_PER_COMMAND))
+            .map(<[usize]>::to_vec)
+            .collect()
     }
 
     fn many(&self, command: &str, keys: &[Key], group: &[usize]) -> Call {
@@ -386,7 +401,10 @@ impl RedisStore {
     }
 
     async fn ready_on(&self, node: &conn::Node) -> Result<()> {
-        let Hello { version, role, mode } = node.hello().await.map_err(|failure| self.error(&failure, false))?;
+        let Hello { version, role, mode } = node
+            .hello()
+            .await
+            .map_err(|failure| self.error(&failure, false))?;
         if version < (6, 2) {
             return Err(self.error(&Failure::TooOld, false));
         }
@@ -424,7 +442,9 @@ fn entry(key: &Key, value: Value) -> Result<Option<Entry>> {
 }
 
 fn head(key: &Key, bytes: &[u8]) -> Result<Head> {
-    Head::parse(bytes).map(|(head, _)| head).ok_or_else(|| corrupt(key))
+    Head::parse(bytes)
+        .map(|(head, _)| head)
+        .ok_or_else(|| corrupt(key))
 }
 
 fn current(key: &Key, stored: Option<Vec<u8>>) -> Result<Current> {
@@ -445,7 +465,8 @@ fn corrupt(key: &Key) -> Error {
 fn indeterminate(attempt: Attempt) -> Error {
     Error::Indeterminate {
         write_id: attempt.id,
-        reason: "an earlier attempt may have been applied and then overwritten, deleted or expired".to_owned(),
+        reason: "an earlier attempt may have been applied and then overwritten, deleted or expired"
+            .to_owned(),
         source: None,
     }
 }
@@ -465,7 +486,9 @@ impl StateStore for RedisStore {
         // A check of nothing, for the rights on the keys.
         let key = Key::new("statestore", "ready")?;
         let op = TransactOp::check(key, Precondition::None);
-        self.transact(vec![op], TransactOptions::default()).await.map(drop)
+        self.transact(vec![op], TransactOptions::default())
+            .await
+            .map(drop)
     }
 
     async fn get(&self, key: &Key, _options: GetOptions) -> Result<Option<Entry>> {
@@ -495,7 +518,8 @@ impl StateStore for RedisStore {
         check::key(self.limits(), key)?;
         check::value(self.limits(), &value)?;
         let action = Action::Put(&value, Moment::new(options.ttl)?);
-        self.mutate(key, Mutation::Put, action, &options.precondition, options.attempt).await
+        self.mutate(key, Mutation::Put, action, &options.precondition, options.attempt)
+            .await
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
@@ -514,7 +538,14 @@ impl StateStore for RedisStore {
         check::key(self.limits(), key)?;
         check::touch(&options.precondition)?;
         let action = Action::Touch(Moment::new(ttl)?);
-        self.mutate(key, Mutation::Touch, action, &options.precondition, options.attempt).await
+        self.mutate(
+            key,
+            Mutation::Touch,
+            action,
+            &options.precondition,
+            options.attempt,
+        )
+        .await
     }
 
     async fn resolve(&self, key: &Key, id: WriteId, precondition: &Precondition) -> Result<Resolution> {
@@ -580,11 +611,15 @@ impl StateStore for RedisStore {
                 match decide_transaction(&ops, attempt, stored)? {
                     TransactDecision::Indeterminate(_) => Err(indeterminate(attempt)),
                     TransactDecision::Conflict(at) if at != place => {
-                        Err(Conflict::new(key_at(at).clone(), Current::Unknown).of_op(at).into())
+                        Err(Conflict::new(key_at(at).clone(), Current::Unknown)
+                            .of_op(at)
+                            .into())
                     }
-                    _ => Err(Conflict::new(key_at(place).clone(), current(key_at(place), entry)?)
-                        .of_op(place)
-                        .into()),
+                    _ => Err(
+                        Conflict::new(key_at(place).clone(), current(key_at(place), entry)?)
+                            .of_op(place)
+                            .into(),
+                    ),
                 }
             }
         }

@@ -56,7 +56,10 @@ impl Moment {
             Expiry::Keep => Self { kind: "k", ms: 0 },
             Expiry::Set(None) => Self::NONE,
             Expiry::Set(Some(at)) => match ttl {
-                Ttl::After(_) => Self { kind: "a", ms: at - now },
+                Ttl::After(_) => Self {
+                    kind: "a",
+                    ms: at - now,
+                },
                 _ => Self { kind: "@", ms: at },
             },
         })
@@ -129,7 +132,11 @@ impl Scripts {
     /// The ids of a partition that are in a range of `ZRANGEBYLEX`; at most `limit` are looked at.
     pub(super) fn list(&self, place: &Place, range: (&[u8], &[u8]), limit: usize) -> Call {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.list).arg(2).arg(place.ids()).arg(place.expiries());
+        command
+            .arg(&self.list)
+            .arg(2)
+            .arg(place.ids())
+            .arg(place.expiries());
         command.arg(range.0).arg(range.1).arg(limit);
         Call::script(place.slot, command, LIST, None)
     }

@@ -68,7 +68,10 @@ impl Load {
         };
         if tokio::time::timeout(PATIENCE, reached).await.is_err() {
             let errors = self.errors.lock().unwrap();
-            panic!("the writers do not get on; the last errors: {:?}", &errors[errors.len().saturating_sub(5)..]);
+            panic!(
+                "the writers do not get on; the last errors: {:?}",
+                &errors[errors.len().saturating_sub(5)..]
+            );
         }
     }
 
@@ -101,13 +104,17 @@ impl Writer {
             if let Some(written) = &mut written {
                 // This is the only writer: anything else is a lost write, or one of its own that was not acknowledged.
                 let there = current.as_ref().map(|(version, _)| version);
-                if there != Some(&written.last.0) && current.as_ref().is_none_or(|(_, at)| *at < written.last.1) {
+                if there != Some(&written.last.0)
+                    && current.as_ref().is_none_or(|(_, at)| *at < written.last.1)
+                {
                     written.lost += 1;
                 }
             }
             number += 1;
             let expected = current.map(|(version, _)| version);
-            let Some(version) = self.write(number, expected.as_ref()).await else { continue };
+            let Some(version) = self.write(number, expected.as_ref()).await else {
+                continue;
+            };
             let before = written.take().map(|written| (written.versions, written.lost));
             let (mut versions, lost) = before.unwrap_or_default();
             versions.push(version.clone());
@@ -142,7 +149,11 @@ impl Writer {
         let mut attempt = Attempt::first(WriteId::new());
         loop {
             let options = PutOptions::from(Precondition::from(expected)).with_attempt(attempt);
-            let error = match self.store.put(&self.key, number.to_string().into(), options).await {
+            let error = match self
+                .store
+                .put(&self.key, number.to_string().into(), options)
+                .await
+            {
                 Ok(version) => return Some(version),
                 Err(error) => error,
             };
@@ -161,7 +172,8 @@ impl Writer {
 
     async fn met(&self, error: &statestore::Error) {
         self.errors.lock().unwrap().push(error.kind());
-        let expected = error.is_retryable() || error.may_have_applied() || error.kind() == ErrorKind::Conflict;
+        let expected =
+            error.is_retryable() || error.may_have_applied() || error.kind() == ErrorKind::Conflict;
         assert!(expected, "{error}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -80,7 +80,10 @@ impl Cluster {
     /// Asks some nodes, and takes the first answer.
     async fn learn(&self, last: Option<Arc<Map>>) -> Result<Arc<Map>, Failure> {
         let seeds = self.seeds.iter().map(|seed| self.node(seed.clone()));
-        let mut asked: Vec<_> = last.iter().flat_map(|map| map.primaries.iter().cloned()).collect();
+        let mut asked: Vec<_> = last
+            .iter()
+            .flat_map(|map| map.primaries.iter().cloned())
+            .collect();
         for seed in seeds {
             if !asked.iter().any(|node| node.address() == seed.address()) {
                 asked.push(seed);
@@ -101,14 +104,17 @@ impl Cluster {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let answer = node.lane.send(&command).await.map_err(Failure::before_sending)?;
-        let ranges = ranges(answer, node.address()).ok_or(Failure::Strange("a node's answer is no map of slots"))?;
+        let ranges =
+            ranges(answer, node.address()).ok_or(Failure::Strange("a node's answer is no map of slots"))?;
         let mut addresses: Vec<_> = ranges.iter().map(|range| range.holder.clone()).collect();
         addresses.sort_by_key(ToString::to_string);
         addresses.dedup();
         let mut holders = vec![u16::MAX; SLOTS.into()];
         for range in &ranges {
             let place = addresses.iter().position(|address| *address == range.holder);
-            let place = place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX);
+            let place = place
+                .and_then(|place| u16::try_from(place).ok())
+                .unwrap_or(u16::MAX);
             if let Some(slots) = holders.get_mut(usize::from(range.first)..=usize::from(range.last)) {
                 slots.fill(place);
             }
@@ -137,7 +143,9 @@ impl Cluster {
         };
         for _ in 0..REDIRECTIONS {
             let Err(failure) = &answer else { break };
-            let target = failure.redirect().map(|(address, asking)| (Address::of_node(address), asking));
+            let target = failure
+                .redirect()
+                .map(|(address, asking)| (Address::of_node(address), asking));
             answer = match target {
                 Some((Some(address), asking)) => {
                     // While a slot moves, only the node that it leaves knows which keys have gone already.
@@ -185,21 +193,28 @@ impl Cluster {
         };
         let mut by_node: HashMap<u16, Vec<usize>> = HashMap::new();
         for (place, call) in calls.iter().enumerate() {
-            by_node.entry(map.holders[usize::from(call.slot % SLOTS)]).or_default().push(place);
+            by_node
+                .entry(map.holders[usize::from(call.slot % SLOTS)])
+                .or_default()
+                .push(place);
         }
         let batches = by_node.into_iter().map(|(node, places)| {
             let node = map.primaries.get(usize::from(node));
             async move {
                 let answers = match node {
-                    Some(node) => node.call_all(&pipeline(places.iter().map(|place| &calls[*place]))).await,
+                    Some(node) => {
+                        node.call_all(&pipeline(places.iter().map(|place| &calls[*place])))
+                            .await
+                    }
                     None => vec![Err(Failure::NoHolder); places.len()],
                 };
                 // What was refused by place is sent again by itself.
                 let followed = places.iter().zip(answers).map(|(place, answer)| async move {
                     match answer {
-                        Err(failure) if failure.is_unapplied() && failure.is_of_place() => {
-                            self.follow(&calls[*place], Some(failure)).await.map(|answer| answer.value)
-                        }
+                        Err(failure) if failure.is_unapplied() && failure.is_of_place() => self
+                            .follow(&calls[*place], Some(failure))
+                            .await
+                            .map(|answer| answer.value),
                         answer => answer,
                     }
                 });
@@ -239,7 +254,9 @@ fn ranges(answer: Value, asked: &Address) -> Option<Vec<Range>> {
         let [first, last, Value::Array(holder), ..] = &parts[..] else {
             return None;
         };
-        let [host, port, ..] = &holder[..] else { return None };
+        let [host, port, ..] = &holder[..] else {
+            return None;
+        };
         let host = match (text(host), asked) {
             (Some(host), _) if !host.is_empty() && host != "?" => host,
             // A node that does not know its own name is where it was asked.
@@ -257,6 +274,8 @@ fn ranges(answer: Value, asked: &Address) -> Option<Vec<Range>> {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("seeds", &self.seeds).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("seeds", &self.seeds)
+            .finish_non_exhaustive()
     }
 }

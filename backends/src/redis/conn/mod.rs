@@ -16,8 +16,8 @@ use std::sync::Arc;
 use redis::{Cmd, Pipeline, Value};
 
 use self::cluster::Cluster;
-pub(super) use self::node::{Answer, Node};
 use self::node::Settings;
+pub(super) use self::node::{Answer, Node};
 use self::sentinel::Sentinel;
 use super::config::{Config, Topology};
 use super::error::Failure;
@@ -88,7 +88,9 @@ impl Servers {
     pub(super) fn new(config: &Config) -> Self {
         let settings = Arc::new(Settings::new(config));
         match &config.topology {
-            Topology::Single(address) => Self::Single(Arc::new(Node::new(address.clone(), config, &settings))),
+            Topology::Single(address) => {
+                Self::Single(Arc::new(Node::new(address.clone(), config, &settings)))
+            }
             Topology::Cluster(seeds) => Self::Cluster(Cluster::new(seeds, config, settings)),
             Topology::Sentinel { sentinels, service } => {
                 Self::Sentinel(Sentinel::new(sentinels, service, config, settings))

@@ -177,7 +177,9 @@ fn lost(live: &Live, error: RedisError) -> Failure {
 
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Lane")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -223,10 +225,17 @@ impl Node {
     }
 
     async fn exchange(&self, call: &Call, command: &Cmd, asking: bool) -> Result<Answer, Failure> {
-        let lane = if call.wait.is_some() { &self.waiting } else { &self.lane };
+        let lane = if call.wait.is_some() {
+            &self.waiting
+        } else {
+            &self.lane
+        };
         if !asking && call.wait.is_none() {
             let value = lane.send(command).await?;
-            return Ok(Answer { value, replicas: None });
+            return Ok(Answer {
+                value,
+                replicas: None,
+            });
         }
         // In one pipeline nobody else's command comes in between.
         let mut commands = Pipeline::with_capacity(3);
@@ -237,7 +246,11 @@ impl Node {
         if let Some(wait) = &call.wait {
             commands.cmd("WAIT").arg(wait.replicas).arg(wait.timeout_ms);
         }
-        let mut values = lane.send_all(&commands).await?.into_iter().skip(usize::from(asking));
+        let mut values = lane.send_all(&commands).await?.into_iter();
+        if asking {
+            let asked = values.next().unwrap_or(Value::Nil);
+            asked.extract_error().map_err(Failure::of_sent)?;
+        }
         let value = values.next().unwrap_or(Value::Nil);
         Ok(Answer {
             value: value.extract_error().map_err(Failure::of_sent)?,

@@ -30,7 +30,12 @@ struct Primary {
 }
 
 impl Sentinel {
-    pub(super) fn new(sentinels: &[Address], service: &str, config: &Config, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(
+        sentinels: &[Address],
+        service: &str,
+        config: &Config,
+        settings: Arc<Settings>,
+    ) -> Self {
         let of_sentinels = Arc::new(settings.of_sentinels());
         let lane = |address: &Address| {
             Lane::new(
@@ -57,7 +62,10 @@ impl Sentinel {
     /// The primary of the first sentinel to name a server that says it is one. A sentinel that has slept through a failover
     /// names the old one, which by then is a replica or does not answer.
     async fn find(&self, last: Option<Arc<Node>>) -> Result<Primary, Failure> {
-        let asked = self.sentinels.iter().map(|sentinel| Box::pin(self.ask(sentinel, last.as_ref())));
+        let asked = self
+            .sentinels
+            .iter()
+            .map(|sentinel| Box::pin(self.ask(sentinel, last.as_ref())));
         let (node, _) = select_ok(asked).await?;
         Ok(Primary {
             node,

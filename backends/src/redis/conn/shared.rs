@@ -17,7 +17,11 @@ impl<T> Default for Shared<T> {
 
 impl<T: Clone> Shared<T> {
     /// What is there if it is `usable`; else what `make` makes. A failure is for those who wait for it, and no longer.
-    pub(super) async fn get<F>(&self, usable: impl Fn(&T) -> bool, make: impl FnOnce() -> F) -> Result<T, Failure>
+    pub(super) async fn get<F>(
+        &self,
+        usable: impl Fn(&T) -> bool,
+        make: impl FnOnce() -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
