@@ -38,8 +38,7 @@ async fn every_operation_is_one_request() {
     assert_eq!(proxy.counts().connections, 1);
 
     let key: Key = "p/k".parse().unwrap();
-    let no = Default::default;
-    one("GET", spent(&proxy, store.get(&key, no())).await);
+    one("GET", spent(&proxy, store.get(&key, Default::default())).await);
     let created = spent(&proxy, store.create(&key, "x")).await;
     let version = created.1.as_ref().unwrap().clone();
     one("EVALSHA", created);
@@ -50,13 +49,19 @@ async fn every_operation_is_one_request() {
         "EVALSHA",
         spent(&proxy, store.compare_and_set(&key, Some(&version), "z")).await,
     );
-    one("EVALSHA", spent(&proxy, store.put(&key, "z".into(), no())).await);
+    one(
+        "EVALSHA",
+        spent(&proxy, store.put(&key, "z".into(), Default::default())).await,
+    );
     one(
         "EVALSHA",
         spent(&proxy, store.put(&key, "z".into(), Precondition::Exists.into())).await,
     );
     let minute = Ttl::After(Duration::from_secs(60));
-    one("EVALSHA", spent(&proxy, store.touch(&key, minute, no())).await);
+    one(
+        "EVALSHA",
+        spent(&proxy, store.touch(&key, minute, Default::default())).await,
+    );
     one(
         "GETRANGE",
         spent(
@@ -65,7 +70,10 @@ async fn every_operation_is_one_request() {
         )
         .await,
     );
-    one("EVALSHA", spent(&proxy, store.delete(&key, no())).await);
+    one(
+        "EVALSHA",
+        spent(&proxy, store.delete(&key, Default::default())).await,
+    );
 
     let keys: Vec<Key> = (0..100)
         .map(|number| Key::new("many", number.to_string()).unwrap())
@@ -76,8 +84,11 @@ async fn every_operation_is_one_request() {
             .map(|key| TransactOp::put(key, "x"))
             .collect()
     };
-    one("EVALSHA", spent(&proxy, store.transact(puts(&keys), no())).await);
-    let read = spent(&proxy, store.get_many(&keys, no())).await;
+    one(
+        "EVALSHA",
+        spent(&proxy, store.transact(puts(&keys), Default::default())).await,
+    );
+    let read = spent(&proxy, store.get_many(&keys, Default::default())).await;
     assert!(read.1.iter().all(|result| matches!(result, Ok(Some(_)))));
     one("MGET", read);
     let keys_alone = ListOptions::default().with_projection(statestore::Projection::Keys);
@@ -88,7 +99,7 @@ async fn every_operation_is_one_request() {
         (2, 1),
         "the first list loads its script: {counts}"
     );
-    let (counts, _) = spent(&proxy, store.list_page("many", no())).await;
+    let (counts, _) = spent(&proxy, store.list_page("many", Default::default())).await;
     assert_eq!(
         (counts.requests, counts.requests_named("MGET")),
         (2, 1),

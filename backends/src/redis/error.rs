@@ -149,6 +149,12 @@ fn refusal(error: &RedisError, context: Context<'_>, maybe: Applied) -> Option<E
         source: Some(Box::new(error.clone())),
     };
     // All but the last row are said before anything is applied: the script's first write is the one that is refused.
+    if detail.contains("max number of clients") {
+        return Some(Error::Throttled {
+            retry_after: None,
+            source: Some(Box::new(error.clone())),
+        });
+    }
     if error.kind() == redis::ErrorKind::AuthenticationFailed {
         return Some(unauthorized(CREDENTIALS.to_owned()));
     }
@@ -166,13 +172,12 @@ fn refusal(error: &RedisError, context: Context<'_>, maybe: Applied) -> Option<E
             reason: "it holds another type than a string".to_owned(),
             source: Some(Box::new(error.clone())),
         },
-        "NOAUTH" => unauthorized("the server asks for a password: put it into the URL".to_owned()),
+        "NOAUTH" => unauthorized(PASSWORD.to_owned()),
         "WRONGPASS" => unauthorized(CREDENTIALS.to_owned()),
         "NOPERM" => unauthorized(rights(context.prefix)),
-        "ERR" if detail.contains("max number of clients") => Error::Throttled {
-            retry_after: None,
-            source: Some(Box::new(error.clone())),
-        },
+        // In the place of NOAUTH and NOPERM: for a long command, and for one in a script.
+        "ERR" if detail.contains("unauthenticated") => unauthorized(PASSWORD.to_owned()),
+        "ERR" if detail.contains("user executing the script can't") => unauthorized(rights(context.prefix)),
         "ERR" if detail.contains("DB index is out of range") => Error::StoreNotFound {
             store: "the database with this number".to_owned(),
             todo: "raise `databases` in the server's configuration, or choose a lower number".to_owned(),
@@ -224,6 +229,7 @@ const NOT_NOW: &[(&str, &str)] = &[
     ("NOSCRIPT", "the server forgot its scripts in between"),
 ];
 
+const PASSWORD: &str = "the server asks for a password: put it into the URL";
 const CREDENTIALS: &str = "the server does not know this user and password: correct them in the URL";
 
 /// The commands that the user needs, as rules of an ACL; the same as in the documentation.
@@ -331,6 +337,14 @@ mod tests {
             ),
             (
                 "NOPERM this user has no permissions to run the 'get' command",
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "ERR Protocol error: unauthenticated multibulk length",
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: x",
                 ErrorKind::Unauthorized,
             ),
             ("ERR max number of clients reached", ErrorKind::Throttled),

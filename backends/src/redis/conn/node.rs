@@ -124,7 +124,9 @@ impl Lane {
     async fn attempt(&self) -> Result<Live, RedisError> {
         let settings = &self.settings;
         let stream = stream::connect(&self.address, settings.connector()?).await?;
-        let mut info = RedisConnectionInfo::default().set_db(settings.db.into());
+        let mut info = RedisConnectionInfo::default()
+            .set_db(settings.db.into())
+            .set_skip_set_lib_name();
         if let Some(user) = &self.credentials.user {
             info = info.set_username(user);
         }
