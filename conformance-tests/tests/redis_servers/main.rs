@@ -1,6 +1,11 @@
 //! Starting, disturbing and ending real Redis servers.
 
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "also in the helpers of tests"
+)]
 
 mod access;
 mod cluster;

@@ -35,8 +35,10 @@ async fn server_ends_with(role: &str) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    // Kept open until the end, for what the process prints after its line.
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
     let line = lines
+        .by_ref()
         .map(Result::unwrap)
         .find(|line| line.starts_with("holds "))
         .unwrap();

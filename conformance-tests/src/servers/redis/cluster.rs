@@ -199,7 +199,7 @@ impl RedisCluster {
     }
 
     /// Waits until all six nodes run and agree on the slots' owners, every slot is served, and each primary has a
-    /// replica that is in step with it.
+    /// replica that has been synchronised with it.
     ///
     /// # Errors
     /// [`ServerError::Late`] with what is not so.
