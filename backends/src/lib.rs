@@ -35,6 +35,7 @@
 //! |---|---|---|---|
 //! | (always) | `MemoryStore` | `memory:` | tests and caches; it is gone with the process |
 //! | `embedded` (default) | `EmbeddedStore` | `file:state.redb` | one durable file, no server |
+//! | `redis` | `RedisStore` | `redis://host`, `redis-cluster://…`, `redis-sentinel://…` | Redis or Valkey |
 //!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
 //! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does.
@@ -45,10 +46,15 @@ mod open;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 
+#[cfg(feature = "redis")]
+pub mod redis;
+
 pub use config::Config;
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
 pub use open::open;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 #[doc(inline)]
 pub use statestore_api::*;
 

@@ -14,6 +14,8 @@ use statestore_api::{Error, MemoryStore, Result, StateStore};
 /// | `memory:` | a new, empty [`MemoryStore`], which ends with its last clone |
 /// | `file:state.redb` | the file at this path, relative to the current folder; made if it is missing |
 /// | `file:/var/lib/state.redb`, `file:///var/lib/state.redb` | the same at an absolute path |
+/// | `redis://host:6379/0`, `rediss://…`, `redis+unix:///run/redis.sock` | Redis or Valkey; see `RedisStore::open` for the options |
+/// | `redis-cluster://host1,host2`, `redis-sentinel://host1,host2/service` | the same as a cluster, or watched by sentinels |
 ///
 /// One store at a time has a file open. It is released soon after the last clone is dropped, not at once: until then it is
 /// [`InUse`](Error::InUse).
@@ -109,6 +111,10 @@ macro_rules! backend {
 const BACKENDS: &[Backend] = &[
     backend!(["memory"], options: [], memory),
     backend!(["file"], feature: "embedded", options: [], embedded),
+    backend!(
+        ["redis", "rediss", "redis+unix", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"],
+        feature: "redis", options: crate::redis::OPTIONS, redis
+    ),
 ];
 
 async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
@@ -122,6 +128,11 @@ async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
 async fn embedded(location: Location) -> Result<Arc<dyn StateStore>> {
     let path = file_path(&location.address, cfg!(windows))?;
     Ok(Arc::new(crate::EmbeddedStore::open(path).await?))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(location: Location) -> Result<Arc<dyn StateStore>> {
+    Ok(Arc::new(crate::RedisStore::at(&location)?))
 }
 
 /// The path that a `file:` URL's address stands for.
@@ -154,7 +165,7 @@ fn file_path(address: &str, windows: bool) -> Result<String> {
 /// A store's URL and options, taken apart.
 pub(crate) struct Location {
     /// As in [`BACKENDS`].
-    scheme: &'static str,
+    pub(crate) scheme: &'static str,
     /// What is between the scheme's colon and the query, still percent-encoded.
     pub(crate) address: String,
     /// From the query and the configuration, percent-decoded.
@@ -205,6 +216,22 @@ impl Location {
             address: address.to_owned(),
             options,
         })
+    }
+
+    /// Takes apart `url`, which has to have one of these schemes and no options but these: for a backend's own `open`.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of(url: &str, schemes: &[&'static str], options: &[&str]) -> Result<Self> {
+        let found = scheme(url).and_then(|written| {
+            let same = schemes.iter().find(|known| known.eq_ignore_ascii_case(written))?;
+            Some((*same, &url[written.len() + 1..]))
+        });
+        let Some((scheme, rest)) = found else {
+            let known = list(schemes.iter().map(|scheme| format!("`{scheme}:`")));
+            return Err(bad(format!("the store's URL begins with one of {known}")));
+        };
+        let location = Self::new(scheme, rest, BTreeMap::new())?;
+        location.check_options(options)?;
+        Ok(location)
     }
 
     fn check_options(&self, known: &[&str]) -> Result<()> {
