@@ -141,11 +141,22 @@ impl Lane {
             driver.await;
             drop(closes);
         });
-        Ok(Live {
+        let mut live = Live {
             connection,
             closed,
             _driver: Arc::new(Driver(driver)),
-        })
+        };
+        // A server with too many clients says so and hangs up. Where a login or the choice of a database has not shown that
+        // it is not one, this does: the first mutation would be lost in it, and might have been applied for all we know.
+        if self.credentials.password.is_none() && settings.db == 0 {
+            let pong = live.connection.send_packed_command(&redis::cmd("PING")).await?;
+            match pong.extract_error() {
+                Err(error) if error.code() == Some("ERR") => return Err(error),
+                // Other refusals are the first request's to report.
+                _ => {}
+            }
+        }
+        Ok(live)
     }
 
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
