@@ -4,3 +4,6 @@ pub use statestore_api::*;
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
+
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;

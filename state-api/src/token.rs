@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::Key;
 use crate::backend::stable_hash;
 use crate::error::{Error, Result};
 
@@ -38,6 +39,32 @@ impl PageToken {
             Some(([FORMAT, hash @ ..], position)) if *hash == seal(query, position) => Ok(position.to_vec()),
             _ => Err(Error::InvalidToken),
         }
+    }
+
+    /// [`seal`](Self::seal), for the position behind `key`.
+    #[must_use]
+    pub fn seal_key(query: &[&str], key: &Key) -> Self {
+        let split = key.partition().len() as u64;
+        let position = [
+            &split.to_be_bytes(),
+            key.partition().as_bytes(),
+            key.id().as_bytes(),
+        ]
+        .concat();
+        Self::seal(query, &position)
+    }
+
+    /// [`open`](Self::open), for the position behind a key.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`], as there.
+    pub fn open_key(&self, query: &[&str]) -> Result<Key> {
+        let position = self.open(query)?;
+        let (split, text) = position.split_first_chunk().ok_or(Error::InvalidToken)?;
+        let split = usize::try_from(u64::from_be_bytes(*split)).map_err(|_| Error::InvalidToken)?;
+        let text = std::str::from_utf8(text).map_err(|_| Error::InvalidToken)?;
+        let (partition, id) = text.split_at_checked(split).ok_or(Error::InvalidToken)?;
+        Key::new(partition, id).map_err(|_| Error::InvalidToken)
     }
 
     /// [`open`](Self::open), for a position that is text.
@@ -90,6 +117,20 @@ mod tests {
             &["scan", "p", ""],
         ] {
             assert!(matches!(token.open(query), Err(Error::InvalidToken)), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_survives_as_a_position() {
+        let key = Key::new("a/\u{e9}", "b\0c").unwrap();
+        let token = PageToken::seal_key(&["scan"], &key);
+        assert_eq!(token.open_key(&["scan"]).unwrap(), key);
+        for position in [&b""[..], b"short", &[0; 8], &[0xff; 20]] {
+            let token = PageToken::seal(&["scan"], position);
+            assert!(
+                matches!(token.open_key(&["scan"]), Err(Error::InvalidToken)),
+                "{position:?}"
+            );
         }
     }
 

@@ -101,7 +101,9 @@ impl Found {
         match item.remove(FORMAT) {
             Some(AttributeValue::N(format)) if format == FORMAT_NUMBER => {}
             Some(AttributeValue::N(_)) => {
-                return Err(corrupt("its format `f` is not 1: a newer release may have written it"));
+                return Err(corrupt(
+                    "its format `f` is not 1: a newer release may have written it",
+                ));
             }
             _ => return Err(corrupt("it has no format `f`, so it is not this store's")),
         }

@@ -109,9 +109,10 @@ impl Context<'_> {
             | "MissingAuthenticationTokenException"
             | "MissingAuthenticationToken"
             | "IncompleteSignature"
-            | "IncompleteSignatureException" => {
-                unauthorized("the credentials are not known to AWS: check which ones are used", reply)
-            }
+            | "IncompleteSignatureException" => unauthorized(
+                "the credentials are not known to AWS: check which ones are used",
+                reply,
+            ),
             "InvalidSignatureException" | "SignatureDoesNotMatch" => unauthorized(
                 "the signature was not accepted: check the secret key, and that this machine's clock is right",
                 reply,
@@ -126,7 +127,10 @@ impl Context<'_> {
                 ),
                 source: Some(reply.into()),
             },
-            "InternalServerError" | "InternalFailure" | "ServiceUnavailable" | "ServiceUnavailableException" => {
+            "InternalServerError"
+            | "InternalFailure"
+            | "ServiceUnavailable"
+            | "ServiceUnavailableException" => {
                 unavailable(self.maybe(), "DynamoDB had an error of its own", reply)
             }
             _ if reply.status >= 500 || reply.status == 0 => {
@@ -255,7 +259,11 @@ impl Reply {
 
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = if self.code.is_empty() { "no error code" } else { &self.code };
+        let code = if self.code.is_empty() {
+            "no error code"
+        } else {
+            &self.code
+        };
         write!(f, "{code} (HTTP status {})", self.status)?;
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;

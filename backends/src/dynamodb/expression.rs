@@ -258,11 +258,13 @@ mod tests {
         for (change, wanted, made) in all() {
             assert!(made.condition.contains("f=:f"));
             let unconditional = wanted == Wanted::Anything
-                && !matches!(
-                    change,
-                    Change::Touch(_) | Change::Put(_, Expiry::Keep)
-                );
-            assert_eq!(made.condition.contains(":now"), !unconditional, "{}", made.condition);
+                && !matches!(change, Change::Touch(_) | Change::Put(_, Expiry::Keep));
+            assert_eq!(
+                made.condition.contains(":now"),
+                !unconditional,
+                "{}",
+                made.condition
+            );
             assert_eq!(
                 made.condition.contains("begins_with"),
                 made.update.is_some(),
@@ -283,7 +285,10 @@ mod tests {
             made(Wanted::Gone, Keeping::Live),
         ] {
             assert!(over.condition.contains("x<=:now"));
-            assert!(over.update.is_some_and(|update| update.ends_with("REMOVE x,#ttl")));
+            assert!(
+                over.update
+                    .is_some_and(|update| update.ends_with("REMOVE x,#ttl"))
+            );
         }
     }
 }

@@ -1,4 +1,3 @@
-use std::collections::hash_map::Entry as Place;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -69,27 +68,24 @@ impl Shard {
 
     /// Stores an entry on top of what is there, live or expired.
     pub(super) fn write(&mut self, key: &Key, value: Bytes, stamp: Stamp, expires_at: Option<u64>) {
-        let before = match self.slots.entry(key.clone()) {
-            Place::Occupied(place) => {
-                let slot = place.into_mut();
-                slot.replaced.copy_within(..REMEMBERED - 1, 1);
-                slot.replaced[0] = slot.stamp;
-                slot.remembered = REMEMBERED.min(slot.remembered + 1);
-                slot.stamp = stamp;
-                slot.value = value;
-                std::mem::replace(&mut slot.expires_at, expires_at)
-            }
-            Place::Vacant(place) => {
-                self.order.insert(key.clone());
-                place.insert(Slot {
-                    value,
-                    stamp,
-                    replaced: [stamp; REMEMBERED],
-                    remembered: 0,
-                    expires_at,
-                });
-                None
-            }
+        let before = if let Some(slot) = self.slots.get_mut(key) {
+            slot.replaced.copy_within(..REMEMBERED - 1, 1);
+            slot.replaced[0] = slot.stamp;
+            slot.remembered = REMEMBERED.min(slot.remembered + 1);
+            slot.stamp = stamp;
+            slot.value = value;
+            std::mem::replace(&mut slot.expires_at, expires_at)
+        } else {
+            self.order.insert(key.clone());
+            let slot = Slot {
+                value,
+                stamp,
+                replaced: [stamp; REMEMBERED],
+                remembered: 0,
+                expires_at,
+            };
+            self.slots.insert(key.clone(), slot);
+            None
         };
         if before != expires_at {
             if let Some(at) = before {

@@ -9,7 +9,9 @@ use foldhash::fast::RandomState;
 
 use super::shard::{REMEMBERED, SWEPT_PER_WRITE, Shard, Slot};
 use crate::backend::expiry::{self, Expiry};
-use crate::backend::{self, Decision, Mutation, Stamp, TransactDecision, check, decide, decide_transaction};
+use crate::backend::{
+    self, Decision, ListQuery, Mutation, Stamp, TransactDecision, check, decide, decide_transaction,
+};
 use crate::error::{Conflict, Error, Result};
 use crate::{
     Action, Attempt, Capabilities, Clock, Current, DeleteOptions, Entry, GetOptions, Item, Key, ListOptions,
@@ -163,13 +165,17 @@ impl Inner {
     }
 
     fn apply(&self, shard: &mut Shard, key: &Key, change: Change, stamp: Stamp) {
+        let (value, expiry) = match change {
+            Change::Put(value, Expiry::Set(at)) => return shard.write(key, value, stamp, at),
+            Change::Put(value, expiry) => (Some(value), expiry),
+            Change::Touch(expiry) => (None, expiry),
+            Change::Delete => return shard.remove(key),
+            Change::Check => return,
+        };
         let live = shard.slot(key).filter(|slot| self.is_live(slot));
-        let current = live.and_then(|slot| slot.expires_at);
-        match (change, live.map(Slot::value)) {
-            (Change::Put(value, expiry), _) => shard.write(key, value, stamp, expiry.over(current)),
-            (Change::Touch(expiry), Some(value)) => shard.write(key, value, stamp, expiry.over(current)),
-            (Change::Delete, _) => shard.remove(key),
-            (Change::Touch(_), None) | (Change::Check, _) => {}
+        let at = expiry.over(live.and_then(|slot| slot.expires_at));
+        if let Some(value) = value.or_else(|| live.map(Slot::value)) {
+            shard.write(key, value, stamp, at);
         }
     }
 
@@ -289,28 +295,6 @@ fn indeterminate(attempt: Attempt) -> Error {
     }
 }
 
-/// The token of the place behind `last` in the shard of this number, or before its first key.
-fn scan_token(number: usize, last: Option<&Key>) -> PageToken {
-    let mut position = (number as u64).to_be_bytes().to_vec();
-    if let Some(key) = last {
-        position.extend((key.partition().len() as u64).to_be_bytes());
-        position.extend([key.partition(), key.id()].concat().into_bytes());
-    }
-    PageToken::seal(&["scan"], &position)
-}
-
-fn scan_start(position: &[u8]) -> Result<(usize, Bound<Key>)> {
-    let number =
-        |bytes: &[u8; 8]| usize::try_from(u64::from_be_bytes(*bytes)).map_err(|_| Error::InvalidToken);
-    let (shard, rest) = position.split_first_chunk().ok_or(Error::InvalidToken)?;
-    let Some((split, text)) = rest.split_first_chunk() else {
-        return Ok((number(shard)?, Bound::Unbounded));
-    };
-    let text = std::str::from_utf8(text).map_err(|_| Error::InvalidToken)?;
-    let (partition, id) = text.split_at_checked(number(split)?).ok_or(Error::InvalidToken)?;
-    Ok((number(shard)?, Bound::Excluded(Key::new(partition, id)?)))
-}
-
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl StateStore for MemoryStore {
@@ -378,62 +362,43 @@ impl StateStore for MemoryStore {
 
     async fn list_page(&self, partition: &str, options: ListOptions) -> Result<Page> {
         let inner = &*self.inner;
-        check::partition(&inner.capabilities, partition)?;
-        check::page_size(options.page_size)?;
-        let ListOptions {
-            prefix,
-            start_after,
-            page_size,
-            projection,
-            page_token,
-            ..
-        } = options;
-        let query = ["list", partition, &prefix, &start_after];
-        let after = match &page_token {
-            Some(token) => token.open_text(&query)?,
-            None => start_after.clone(),
+        let query = ListQuery::new(&inner.capabilities, partition, &options)?;
+        let start = match query.start() {
+            Bound::Included(id) => Bound::Included(Key::bound(partition, id)),
+            Bound::Excluded(id) => Bound::Excluded(Key::bound(partition, id)),
+            Bound::Unbounded => Bound::Included(Key::bound(partition, "")),
         };
-        let start = if after.as_str() < prefix.as_str() {
-            Bound::Included(Key::bound(partition, &prefix))
-        } else {
-            Bound::Excluded(Key::bound(partition, &after))
-        };
-        let belongs = |key: &Key| key.partition() == partition && key.id().starts_with(&prefix);
-        let (items, more) = inner.page(
-            inner.shard_number(partition),
-            start,
-            belongs,
-            page_size,
-            projection,
-        );
-        Ok(Page::new(
-            items,
-            more.map(|last| PageToken::seal(&query, last.id().as_bytes())),
-        ))
+        let belongs = |key: &Key| key.partition() == partition && query.belongs(key.id());
+        let number = inner.shard_number(partition);
+        let (items, more) = inner.page(number, start, belongs, options.page_size, options.projection);
+        Ok(Page::new(items, more.map(|last| query.next(last.id()))))
     }
 
     async fn scan_page(&self, options: ScanOptions) -> Result<Page> {
         check::page_size(options.page_size)?;
-        let (first, mut start) = match &options.page_token {
-            Some(token) => token.open(&["scan"]).and_then(|bytes| scan_start(&bytes))?,
-            None => (0, Bound::Unbounded),
-        };
-        let (mut items, mut next) = (Vec::new(), None);
+        let last = options
+            .page_token
+            .as_ref()
+            .map(|token| token.open_key(&["scan"]))
+            .transpose()?;
+        let first = last
+            .as_ref()
+            .map_or(0, |key| self.inner.shard_number(key.partition()));
+        let mut start = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut items = Vec::new();
         for number in first..SHARDS {
             let size = options.page_size - items.len();
             let (found, more) = self.inner.page(number, start, |_| true, size, options.projection);
             items.extend(found);
+            if more.is_some() || items.len() == options.page_size {
+                let next = items
+                    .last()
+                    .map(|item: &Item| PageToken::seal_key(&["scan"], &item.key));
+                return Ok(Page::new(items, next));
+            }
             start = Bound::Unbounded;
-            next = match more {
-                Some(last) => Some(scan_token(number, Some(&last))),
-                None if items.len() == options.page_size && number + 1 < SHARDS => {
-                    Some(scan_token(number + 1, None))
-                }
-                None => continue,
-            };
-            break;
         }
-        Ok(Page::new(items, next))
+        Ok(Page::new(items, None))
     }
 
     async fn transact(&self, ops: Vec<TransactOp>, options: TransactOptions) -> Result<Vec<Option<Version>>> {

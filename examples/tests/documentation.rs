@@ -1,0 +1,36 @@
+//! The pages in `docs/` quote code that is compiled and tested, word for word.
+
+fn quotes(page: &str) -> Vec<&str> {
+    let blocks = page.split("```rust\n").skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn pages_quote_the_examples() {
+    let pages = [
+        (
+            include_str!("../../docs/write-a-backend.md"),
+            [
+                include_str!("../own-backend/lib.rs"),
+                include_str!("../own-backend/tests.rs"),
+            ],
+        ),
+        (
+            include_str!("../../docs/conformance-in-ci.md"),
+            [
+                include_str!("../conformance-in-ci/state.rs"),
+                include_str!("../build.rs"),
+            ],
+        ),
+    ];
+    for (page, code) in pages {
+        let quotes = quotes(page);
+        assert!(quotes.len() >= 2, "the page has lost its code");
+        for quote in quotes {
+            assert!(
+                code.iter().any(|code| code.contains(quote)),
+                "not in the example:\n{quote}"
+            );
+        }
+    }
+}
