@@ -42,7 +42,7 @@ impl Subject {
         }
     }
 
-    /// The same with a way to close the store and open it again, as after the end of the process. Needed by the
+    /// The same with a way to open the store again after it was closed, as another process would. Needed by the
     /// cases of `restart`.
     #[must_use]
     pub fn with_reopen<F, R>(mut self, reopen: F) -> Self
@@ -95,6 +95,8 @@ impl Subject {
             .reopen
             .as_ref()
             .expect("the cases of `restart` need `Subject::with_reopen`");
+        let closed = self.store.close().await;
+        closed.unwrap_or_else(|error| panic!("closing failed: {error}"));
         self.store = reopen().await;
     }
 

@@ -327,4 +327,8 @@ impl StateStore for MapStore {
         records.retain(|_, record| record.is_live());
         Ok((before - records.len()) as u64)
     }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }

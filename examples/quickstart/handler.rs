@@ -31,7 +31,7 @@ pub(crate) async fn handle(store: &dyn StateStore, event: &Event) -> Result<Outc
         if is_done {
             return Ok(Outcome::DoneBefore);
         }
-        let unchanged = Precondition::from(cart.as_ref().map(|entry| &entry.version));
+        let unchanged = Precondition::from(cart.as_ref());
         let mut cart: Cart =
             cart.map_or(Ok(Cart::default()), |entry| serde_json::from_slice(&entry.value))?;
 

@@ -14,10 +14,9 @@ mod story;
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use platform::{INSTANCES, Platform};
-use statestore::{BoxError, Config, Error, StateStore};
+use statestore::{BoxError, Config, StateStore};
 use story::{Story, chapter};
 
 #[tokio::main]
@@ -48,15 +47,7 @@ async fn open() -> statestore::Result<Arc<dyn StateStore>> {
         Some(_) => Config::from_env()?,
         None => Config::new("file:quickstart.redb"),
     };
-    // A file is released soon after its last user is gone, not at once.
-    let mut patience = 100;
-    let store = loop {
-        match config.clone().open().await {
-            Err(Error::InUse { .. }) if patience > 0 => patience -= 1,
-            opened => break opened?,
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let store = config.open().await?;
     store.ready().await?;
     Ok(store)
 }
@@ -91,7 +82,7 @@ async fn run() -> Result<Vec<String>, BoxError> {
 
     chapter("A new release: all instances are gone, the store is closed and opened again. The second half:");
     platform.restart();
-    drop(store);
+    store.close().await?;
     store = open().await?;
     returned.extend_from_slice(rest);
     returned = platform.deliver(&store, returned, &mut story).await?;
@@ -112,6 +103,7 @@ async fn run() -> Result<Vec<String>, BoxError> {
             .iter()
             .map(|event| format!("event {} was never acknowledged", event.id)),
     );
+    store.close().await?;
     if problems.is_empty() {
         println!("\nChecked against the file of events: no item lost or doubled, each order placed once.");
     }

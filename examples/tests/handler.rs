@@ -8,14 +8,15 @@ mod events;
 mod handler;
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use events::{Event, deliveries};
 use handler::{Cart, Outcome, handle};
 use statestore::{
-    Applied, Bytes, Capabilities, DeleteOptions, Entry, Error, GetOptions, Key, ListOptions, MemoryStore,
-    Page, Precondition, PutOptions, Resolution, Result, ScanOptions, StateStore, StateStoreExt, TouchOptions,
-    TransactOp, TransactOptions, Ttl, Version, WriteId,
+    Applied, Bytes, Capabilities, Clock, DeleteOptions, Entry, Error, GetOptions, Key, ListOptions,
+    ManualClock, MemoryStore, Page, Precondition, PutOptions, Resolution, Result, ScanOptions, StateStore,
+    StateStoreExt, TouchOptions, TransactOp, TransactOptions, Ttl, Version, WriteId,
 };
 
 /// Applies every transaction, and loses the replies of the first ones.
@@ -172,11 +173,15 @@ async fn a_checkout_waits_for_the_events_it_has_overtaken() {
 }
 
 #[tokio::test]
-async fn the_marker_goes_after_a_week() {
-    let (store, event) = (MemoryStore::new(), event("1832c9"));
+async fn the_marker_goes_after_a_week_and_the_cart_stays() {
+    let clock = ManualClock::new();
+    let (store, event) = (MemoryStore::with_clock(clock.clone()), event("1832c9"));
     handle(&store, &event).await.unwrap();
     let marker = event.key("events/1832c9").unwrap();
-    let marker = store.get(&marker, Default::default()).await.unwrap().unwrap();
-    assert!(marker.expires_at.is_some());
-    assert!(store.exists(&event.key("cart").unwrap()).await.unwrap());
+    let day = Duration::from_secs(24 * 60 * 60);
+    clock.set(clock.now() + 6 * day);
+    assert!(store.exists(&marker).await.unwrap());
+    clock.set(clock.now() + day);
+    assert!(!store.exists(&marker).await.unwrap());
+    assert_eq!(cart(&store, &event, "cart").await.unwrap().changes, 1);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use serde_json::Value;
-use statestore::{EmbeddedStore, Item, ScanOptions, StateStoreExt};
+use statestore::{EmbeddedStore, Item, Key, Precondition, ScanOptions, StateStore, StateStoreExt};
 
 /// The example's program, which cargo builds beside the tests of its package.
 fn program() -> PathBuf {
@@ -137,6 +137,28 @@ async fn a_run_that_is_killed_at_any_time_is_finished_by_the_next() {
     }
     succeeds(folder.path());
     assert_exactly_once(&stored(folder.path()).await);
+}
+
+#[tokio::test]
+async fn a_store_whose_markers_have_expired_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(folder.path());
+    let store = EmbeddedStore::open(folder.path().join("quickstart.redb"))
+        .await
+        .unwrap();
+    let marker = Key::new("user-carol", "events/4891a6").unwrap();
+    store.delete(&marker, Precondition::Exists.into()).await.unwrap();
+    store.close().await.unwrap();
+    let before = stored(folder.path()).await;
+
+    let output = quickstart(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let printed = printed(&output);
+    assert!(
+        printed.contains("the markers of its events have expired: start with an empty store"),
+        "{printed}"
+    );
+    assert_eq!(stored(folder.path()).await, before);
 }
 
 #[tokio::test]

@@ -352,7 +352,9 @@ impl Error {
 
     /// Whether the write may have been applied, or may still be, although this is an error.
     ///
-    /// Repeat the same write with the same [`WriteId`] and the next [`Attempt`](crate::Attempt) until the answer is definite.
+    /// After a [`Timeout`](Self::Timeout) or [`Unavailable`](Self::Unavailable), repeat the same write with the same
+    /// [`WriteId`] and the next [`Attempt`](crate::Attempt) until the answer is definite.
+    /// [`Indeterminate`](Self::Indeterminate) is such an answer: repeating it tells no more.
     #[must_use]
     pub fn may_have_applied(&self) -> bool {
         matches!(

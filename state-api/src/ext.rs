@@ -273,7 +273,7 @@ async fn apply<S: StateStore + ?Sized>(
     let expected = current.map(|entry| &entry.version);
     match decided {
         Change::Put { value, ttl } => {
-            let options = PutOptions::from(Precondition::from(expected)).with_ttl(ttl);
+            let options = PutOptions::from(Precondition::from(current)).with_ttl(ttl);
             store.put(key, value, options).await.map(Some)
         }
         Change::Delete => {

@@ -1,4 +1,4 @@
-use crate::Version;
+use crate::{Entry, Version};
 
 /// What has to hold of a key for a mutation to be applied. Checking and writing are one atomic step.
 ///
@@ -20,5 +20,12 @@ impl From<Option<&Version>> for Precondition {
     /// What a compare-and-set expects: this version, or nothing.
     fn from(expected: Option<&Version>) -> Self {
         expected.map_or(Self::Absent, |version| Self::Matches(version.clone()))
+    }
+}
+
+impl From<Option<&Entry>> for Precondition {
+    /// That the key is as it was read: this entry, or nothing.
+    fn from(read: Option<&Entry>) -> Self {
+        read.map(|entry| &entry.version).into()
     }
 }

@@ -175,6 +175,14 @@ pub trait StateStore: Debug + Send + Sync {
     /// # Errors
     /// Those of the service.
     async fn sweep(&self) -> Result<u64>;
+
+    /// Finishes what is under way and lets go of files and connections, for all clones: before the process ends, or before
+    /// another opens the same file. May be repeated. A store that was closed is not to be used any more; one that holds a file refuses it with
+    /// [`Unavailable`](crate::Error::Unavailable).
+    ///
+    /// # Errors
+    /// Those of the store; nothing that was acknowledged is lost.
+    async fn close(&self) -> Result<()>;
 }
 
 /// A pointer to a store is a store.
@@ -229,6 +237,10 @@ macro_rules! forward {
 
             async fn sweep(&self) -> Result<u64> {
                 (**self).sweep().await
+            }
+
+            async fn close(&self) -> Result<()> {
+                (**self).close().await
             }
         }
     )+};

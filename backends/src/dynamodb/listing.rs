@@ -1,10 +1,11 @@
 //! Pages of a partition (Query) and of the whole table (Scan).
 
 use std::collections::HashMap;
+use std::ops::Bound;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use statestore_api::backend::check;
+use statestore_api::backend::{ListQuery, check};
 use statestore_api::{
     Consistency, Error, Item as Line, Key, ListOptions, Page, PageToken, Projection, Result, ScanOptions,
 };
@@ -21,24 +22,18 @@ const KEYS: &str = "pk,sk";
 
 impl DynamoDbStore {
     pub(super) async fn query(&self, partition: &str, options: ListOptions) -> Result<Page> {
-        check::partition(&self.capabilities, partition)?;
-        check::page_size(options.page_size)?;
-        let ListOptions {
-            prefix, start_after, ..
-        } = &options;
-        let query = ["list", partition, prefix, start_after];
-        let after = match &options.page_token {
-            Some(token) => token.open_text(&query)?,
-            None => start_after.clone(),
+        let query = ListQuery::new(&self.capabilities, partition, &options)?;
+        let prefix = &options.prefix;
+        let after = match query.start() {
+            Bound::Excluded(after) => Some(after),
+            Bound::Included(_) | Bound::Unbounded => None,
         };
-        // DynamoDB refuses a start that lies outside of what is asked for: before the prefix nothing is to be skipped,
-        // behind it nothing is left.
-        let starts = !after.is_empty() && after.as_str() >= prefix.as_str();
-        if prefix.len() > codec::MAX_ID || (starts && !after.starts_with(prefix.as_str())) {
+        // DynamoDB refuses a start that lies outside of what is asked for: behind the prefix nothing is left.
+        if prefix.len() > codec::MAX_ID || after.is_some_and(|after| !query.belongs(after)) {
             return Ok(Page::default());
         }
-        // It also refuses one that is longer than an id can be. What follows the shortened one and not the whole is filtered.
-        let start = &after[..after.floor_char_boundary(codec::MAX_ID)];
+        // It also refuses one that is longer than an id can be. What follows the shortened one but not the whole is filtered.
+        let start = after.map(|after| &after[..after.floor_char_boundary(codec::MAX_ID)]);
 
         let ready = self.connection.ready().await?;
         let now = self.now();
@@ -62,20 +57,17 @@ impl DynamoDbStore {
             .set_projection_expression(projection(options.projection))
             .consistent_read(options.consistency == Consistency::Strong)
             .limit(limit(options.page_size))
-            .set_exclusive_start_key(starts.then(|| codec::place(partition, start)));
+            .set_exclusive_start_key(start.map(|start| codec::place(partition, start)));
         let answer = read!(ready, request)
             .await
             .map_err(|error| self.context(ready, false).error(error))?;
         let mut items = lines(answer.items.unwrap_or_default(), options.projection, now)?;
-        items.retain(|item| !starts || item.key.id() > after.as_str());
+        items.retain(|item| after.is_none_or(|after| item.key.id() > after));
         let next = answer
             .last_evaluated_key
             .map(|last| codec::key_of(&last))
             .transpose()?;
-        Ok(Page::new(
-            items,
-            next.map(|last| PageToken::seal(&query, last.id().as_bytes())),
-        ))
+        Ok(Page::new(items, next.map(|last| query.next(last.id()))))
     }
 
     pub(super) async fn scan_table(&self, options: ScanOptions, part: Option<(u16, u16)>) -> Result<Page> {

@@ -52,6 +52,7 @@ macro_rules! __contract_cases {
                 capabilities_keep_what_every_store_can_do
                 what_is_not_declared_is_refused
                 one_instance_serves_many_tasks
+                close_may_be_repeated
             }
             keys {
                 keys_that_look_alike_are_different
@@ -171,9 +172,11 @@ macro_rules! __contract_cases {
                 start_after_is_exclusive_and_need_not_be_there
                 prefix_and_start_after_go_together
                 entries_are_listed_as_get_shows_them
+                an_eventual_listing_is_answered
                 keys_alone_can_be_listed
                 pages_follow_in_order_and_repeat_nothing
                 more_than_a_thousand_keys_are_listed
+                large_values_are_listed_over_more_pages
                 deleted_and_expired_entries_are_not_listed
                 what_is_deleted_between_pages_is_left_out
                 what_is_written_ahead_between_pages_is_listed
@@ -189,37 +192,46 @@ macro_rules! __contract_cases {
                 scan_pages_repeat_nothing
                 scan_leaves_out_what_is_gone
                 scan_can_return_keys_alone
+                writers_disturb_no_scan
+                a_scan_token_survives_text
                 scan_refuses_what_is_no_token_of_it
+                scan_page_sizes_out_of_range_are_refused
             }
             batches {
                 get_many_answers_in_the_order_asked
-                get_many_of_nothing_is_nothing
+                batches_of_nothing_do_nothing
                 get_many_takes_any_number_of_keys
+                get_many_takes_more_than_a_reply_holds
+                an_eventual_get_many_is_answered
                 get_many_fails_for_a_bad_key_alone
                 put_many_answers_in_the_order_given
                 put_many_takes_any_number_of_keys
                 put_many_fails_for_a_conflict_alone
                 put_many_writes_a_key_twice_in_order
                 delete_many_answers_in_the_order_given
+                delete_many_takes_any_number_of_keys
             }
             transactions {
                 puts_deletes_and_checks_apply_together
                 versions_are_returned_for_puts
                 an_empty_transaction_does_nothing
                 a_failed_condition_anywhere_changes_nothing
-                every_condition_is_checked
+                every_condition_that_holds_lets_pass
                 a_conflict_names_the_operation
                 checks_alone_change_nothing
                 deleting_a_missing_key_is_no_failure
                 expiry_works_in_transactions
                 an_expired_entry_counts_as_absent
+                keys_of_any_content_take_part
                 a_hundred_operations_apply
                 more_operations_are_refused
+                more_bytes_are_refused
                 a_key_twice_is_refused
                 two_partitions_are_refused
                 bad_arguments_are_refused_and_change_nothing
                 of_many_transactions_on_one_version_one_wins
                 transfers_keep_the_sum
+                no_reader_sees_half_a_transaction
             }
             cancellation {
                 dropped_calls_leave_the_store_working

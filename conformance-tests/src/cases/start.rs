@@ -1,6 +1,6 @@
 //! Opening a store, and what it says of itself.
 
-use statestore_api::{Capabilities, ErrorKind, ListOptions, ScanOptions};
+use statestore_api::{Capabilities, ErrorKind, Key, ListOptions, ScanOptions};
 
 use crate::Subject;
 use crate::expect::{ok, refused};
@@ -101,5 +101,16 @@ pub async fn one_instance_serves_many_tasks(subject: &Subject) {
         .collect();
     for task in tasks {
         task.await.expect("every task is served");
+    }
+}
+
+/// `close` finishes what is under way, as often as asked.
+pub async fn close_may_be_repeated(subject: &Subject) {
+    // Not one of the keys that are cleaned up: a store that was closed refuses that.
+    let key = Key::new(subject.partition(""), "before-close").expect("neither part is empty");
+    subject.put(&key, "x").await;
+    subject.delete(&key).await;
+    for time in ["the first", "the second"] {
+        ok(&format!("{time} close"), subject.store().close().await);
     }
 }

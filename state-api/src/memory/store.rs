@@ -411,4 +411,8 @@ impl StateStore for MemoryStore {
             .map(|number| self.inner.write(number).sweep(now, u64::MAX))
             .sum())
     }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -1,0 +1,399 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+use statestore_api::{Error, MemoryStore, Result, StateStore};
+
+#[cfg(feature = "dynamodb")]
+use crate::dynamodb::DynamoDbConfig;
+
+/// Opens the store of `url`. A store on a network service connects with its first request, or with
+/// [`ready`](StateStore::ready).
+///
+/// | URL | Opens |
+/// |---|---|
+/// | `memory:` | a new, empty [`MemoryStore`], which ends with its last clone |
+/// | `file:state.redb` | the file at this path, relative to the current folder; made if it is missing |
+/// | `file:/var/lib/state.redb`, `file:///var/lib/state.redb` | the same at an absolute path |
+/// | `dynamodb://app-state?region=eu-central-1` | the DynamoDB table of this name; options as in the documentation of `dynamodb` |
+///
+/// One store at a time has a file open. It is released soon after the last clone is dropped, not at once: until then it is
+/// [`InUse`](Error::InUse).
+///
+/// Options follow behind a `?`, as in `scheme:…?name=value&name=value`. Characters with a meaning in a URL are written
+/// percent-encoded in paths and values: a space as `%20`, `#` as `%23`, `?` as `%3F`, `%` as `%25`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> statestore::Result<()> {
+/// let store = statestore::open("memory:").await?;
+/// assert_eq!(store.capabilities().backend, "memory");
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`Config`](Error::Config) when the URL is malformed, or its scheme or an option is unknown to this build: what is not
+/// understood is refused, never passed over. The message quotes the scheme and names of options, never the rest of the URL,
+/// which may hold a password. Else those of the backend.
+pub async fn open(url: &str) -> Result<Arc<dyn StateStore>> {
+    open_with(url, BTreeMap::new()).await
+}
+
+/// Opens the store of `url` with these options beside those in its query.
+pub(crate) async fn open_with(url: &str, options: BTreeMap<String, String>) -> Result<Arc<dyn StateStore>> {
+    let written = scheme(url).ok_or_else(|| {
+        bad(format!(
+            "the store's URL has no scheme: it begins with one of {}",
+            schemes()
+        ))
+    })?;
+    let found = BACKENDS.iter().find_map(|backend| {
+        let known = backend.schemes.iter();
+        let mut same = known.filter(|known| known.eq_ignore_ascii_case(written));
+        same.next().map(|scheme| (*scheme, backend))
+    });
+    let Some((scheme, backend)) = found else {
+        return Err(bad(format!(
+            "unknown scheme `{written}:`: this build knows {}",
+            schemes()
+        )));
+    };
+    let Some(opener) = &backend.opener else {
+        return Err(bad(format!(
+            "`{scheme}:` URLs need the feature `{}` of the crate `statestore`, which is not switched on",
+            backend.feature
+        )));
+    };
+    let location = Location::new(scheme, &url[written.len() + 1..], options)?;
+    location.check_options(opener.options)?;
+    (opener.open)(location).await
+}
+
+/// A backend, and the feature that compiles it in.
+struct Backend {
+    schemes: &'static [&'static str],
+    feature: &'static str,
+    /// `None` without the feature.
+    opener: Option<Opener>,
+}
+
+/// How to open a backend's stores.
+struct Opener {
+    /// The names of all its options.
+    options: &'static [&'static str],
+    open: fn(Location) -> Opening,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn StateStore>>> + Send>>;
+
+/// A [`Backend`]: its schemes, the feature that compiles it in (none: always), the names of its options, and the
+/// `async fn(Location) -> Result<Arc<dyn StateStore>>` that opens it. Without the feature the last two are not looked at.
+macro_rules! backend {
+    ([$($scheme:literal),+], options: $options:expr, $open:path) => {
+        Backend {
+            schemes: &[$($scheme),+],
+            feature: "",
+            opener: Some(Opener { options: &$options, open: |location| Box::pin($open(location)) }),
+        }
+    };
+    ([$($scheme:literal),+], feature: $feature:literal, options: $options:expr, $open:path) => {
+        Backend {
+            schemes: &[$($scheme),+],
+            feature: $feature,
+            #[cfg(feature = $feature)]
+            opener: Some(Opener { options: &$options, open: |location| Box::pin($open(location)) }),
+            #[cfg(not(feature = $feature))]
+            opener: None,
+        }
+    };
+}
+
+/// Every backend of this crate, a line each.
+const BACKENDS: &[Backend] = &[
+    backend!(["memory"], options: [], memory),
+    backend!(["file"], feature: "embedded", options: [], embedded),
+    backend!(["dynamodb"], feature: "dynamodb", options: DynamoDbConfig::OPTIONS, dynamodb),
+];
+
+async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
+    match location.address.as_str() {
+        "" => Ok(Arc::new(MemoryStore::new())),
+        _ => Err(bad("`memory:` stands alone: nothing follows the colon".to_owned())),
+    }
+}
+
+#[cfg(feature = "embedded")]
+async fn embedded(location: Location) -> Result<Arc<dyn StateStore>> {
+    let path = file_path(&location.address, cfg!(windows))?;
+    Ok(Arc::new(crate::EmbeddedStore::open(path).await?))
+}
+
+#[cfg(feature = "dynamodb")]
+async fn dynamodb(location: Location) -> Result<Arc<dyn StateStore>> {
+    let config = DynamoDbConfig::from_parts(&location.address, location.options)?;
+    Ok(Arc::new(crate::DynamoDbStore::new(config)?))
+}
+
+/// The path that a `file:` URL's address stands for.
+#[cfg(feature = "embedded")]
+fn file_path(address: &str, windows: bool) -> Result<String> {
+    let path = match address.strip_prefix("//") {
+        Some(local) if local.is_empty() || local.starts_with('/') => local,
+        Some(_) => {
+            return Err(bad(
+                "a host follows `file://`, and only this machine's files can be opened: \
+                 write `file:folder/state.redb` for a relative path, `file:///folder/state.redb` for an absolute one"
+                    .to_owned(),
+            ));
+        }
+        None => address,
+    };
+    if path.is_empty() {
+        return Err(bad("`file:` needs a path, as in `file:state.redb`".to_owned()));
+    }
+    let path = decoded(path).map_err(|problem| bad(format!("the path of the `file:` URL {problem}")))?;
+    // `file:///C:/state.redb` has a slash before the drive, which is no part of the path.
+    let drive = matches!(path.as_bytes(), [b'/', letter, b':', ..] if letter.is_ascii_alphabetic());
+    Ok(if windows && drive {
+        path[1..].to_owned()
+    } else {
+        path
+    })
+}
+
+/// A store's URL and options, taken apart.
+pub(crate) struct Location {
+    /// As in [`BACKENDS`].
+    scheme: &'static str,
+    /// What is between the scheme's colon and the query, still percent-encoded.
+    pub(crate) address: String,
+    /// From the query and the configuration, percent-decoded.
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+impl Location {
+    /// Takes apart `rest`, which follows the scheme's colon, and adds its options to those `given` elsewhere.
+    fn new(scheme: &'static str, rest: &str, given: BTreeMap<String, String>) -> Result<Self> {
+        let refuse = |problem: String| Err(bad(format!("the `{scheme}:` URL {problem}")));
+        if rest.contains('#') {
+            return refuse("has a `#`: write it as `%23`".to_owned());
+        }
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // Without this a password with a `?` would be taken for a query, and its end for the name of an option.
+        if query.contains('@') {
+            return refuse(
+                "has an `@` behind a `?`: write `?` in a password as `%3F`, `@` in an option as `%40`"
+                    .to_owned(),
+            );
+        }
+        let mut options = given;
+        let mut seen = Vec::new();
+        for pair in query.split('&').filter(|_| !query.is_empty()) {
+            let Some((name, value)) = pair.split_once('=') else {
+                return refuse("has an option without a `=`: write `?name=value&name=value`".to_owned());
+            };
+            let value = match decoded(value) {
+                Ok(value) => value,
+                Err(problem) => return refuse(format!("has {}, which {problem}", option(name))),
+            };
+            if seen.contains(&name) {
+                return refuse(format!("has {} twice", option(name)));
+            }
+            seen.push(name);
+            match options.entry(name.to_owned()) {
+                btree_map::Entry::Vacant(free) => free.insert(value),
+                btree_map::Entry::Occupied(_) => {
+                    return refuse(format!(
+                        "has {}, and `options` has it too: keep one",
+                        option(name)
+                    ));
+                }
+            };
+        }
+        Ok(Self {
+            scheme,
+            address: address.to_owned(),
+            options,
+        })
+    }
+
+    fn check_options(&self, known: &[&str]) -> Result<()> {
+        let scheme = self.scheme;
+        let Some(name) = self.options.keys().find(|name| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        let known = match known {
+            [] => "it takes none".to_owned(),
+            known => format!("it takes {}", list(known.iter().map(|name| format!("`{name}`")))),
+        };
+        Err(bad(format!(
+            "`{scheme}:` does not take {}: {known}",
+            option(name)
+        )))
+    }
+}
+
+/// The scheme of `url`, as written; `None` where what is before the colon cannot be one.
+pub(crate) fn scheme(url: &str) -> Option<&str> {
+    let (scheme, _) = url.split_once(':')?;
+    let mut bytes = scheme.bytes();
+    let begins = bytes.next().is_some_and(|first| first.is_ascii_alphabetic());
+    let goes_on = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    (begins && goes_on).then_some(scheme)
+}
+
+/// Quotes the name of an option, if it looks like one: else it may be a part of a secret.
+pub(crate) fn option(name: &str) -> String {
+    let regular = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    if !name.is_empty() && name.len() <= 40 && name.bytes().all(regular) {
+        format!("the option `{name}`")
+    } else {
+        "an option whose name has other characters than `a-z`, `0-9`, `_`, `-`".to_owned()
+    }
+}
+
+/// The schemes that are compiled in.
+fn schemes() -> String {
+    let compiled = BACKENDS.iter().filter(|backend| backend.opener.is_some());
+    let schemes = compiled.flat_map(|backend| backend.schemes);
+    list(schemes.map(|scheme| format!("`{scheme}:`")))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+/// `text` without its percent-encoding, or what is wrong with it.
+fn decoded(text: &str) -> Result<String, &'static str> {
+    let broken = |(place, _)| {
+        let digits = text.as_bytes().get(place + 1..place + 3);
+        !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if text.match_indices('%').any(broken) {
+        return Err("has a `%` without two hexadecimal digits behind it: write `%` as `%25`");
+    }
+    let text = percent_decode_str(text).decode_utf8();
+    text.map(Into::into)
+        .map_err(|_| "is not UTF-8 when it is percent-decoded")
+}
+
+/// The error about a configuration.
+pub(crate) fn bad(reason: String) -> Error {
+    Error::Config { reason, source: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAKES_TWO: &[&str] = &["region", "table"];
+
+    fn location(rest: &str, given: &[(&str, &str)]) -> Result<Location> {
+        let given = given
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let location = Location::new("test", rest, given.collect())?;
+        location.check_options(TAKES_TWO)?;
+        Ok(location)
+    }
+
+    fn refused(rest: &str, given: &[(&str, &str)]) -> String {
+        location(rest, given).err().expect("it is refused").to_string()
+    }
+
+    #[test]
+    fn options_come_from_the_query_and_the_configuration() {
+        let found = location("//host/a%20b?table=a%26b=c%3D", &[("region", "eu")]).unwrap();
+        assert_eq!(found.address, "//host/a%20b");
+        let options = found
+            .options
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        assert_eq!(
+            options.collect::<Vec<_>>(),
+            [("region", "eu"), ("table", "a&b=c=")]
+        );
+        assert!(location("?", &[]).unwrap().options.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (rest, given, expected) in [
+            (
+                "?regoin=eu",
+                &[][..],
+                "`test:` does not take the option `regoin`: it takes `region`, `table`",
+            ),
+            (
+                "",
+                &[("regoin", "eu")],
+                "`test:` does not take the option `regoin`: it takes `region`, `table`",
+            ),
+            (
+                "?region=eu&region=us",
+                &[],
+                "the `test:` URL has the option `region` twice",
+            ),
+            (
+                "?region=eu",
+                &[("region", "eu")],
+                "has the option `region`, and `options` has it too: keep one",
+            ),
+            ("?region", &[], "has an option without a `=`"),
+            ("?region=eu&", &[], "has an option without a `=`"),
+            (
+                "?region=%e",
+                &[],
+                "the option `region`, which has a `%` without two hexadecimal digits",
+            ),
+            ("?region=%ff", &[], "the option `region`, which is not UTF-8"),
+            ("/path#part", &[], "has a `#`: write it as `%23`"),
+        ] {
+            let message = refused(rest, given);
+            assert!(message.contains(expected), "{rest}: {message}");
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_quoted() {
+        for rest in [
+            "//user:hunter2@host?region=hunter2&table=%",
+            "//user:pass?hunter2@host",
+            "//user:pass?hunter2=x@host",
+            "//user:pass#hunter2@host",
+            "//host?Hunter2/hunter2=x",
+            "//host?hunter2",
+        ] {
+            let message = refused(rest, &[]).to_lowercase();
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_known_in_any_case_and_by_its_form() {
+        assert_eq!(scheme("redis+tls:x"), Some("redis+tls"));
+        for url in ["", "no-colon", ":memory", "1a:", "a b:", "AccountKey=secret;x:"] {
+            assert_eq!(scheme(url), None, "{url}");
+        }
+    }
+
+    #[cfg(feature = "embedded")]
+    #[test]
+    fn paths() {
+        for (address, windows, expected) in [
+            ("state.redb", false, "state.redb"),
+            ("./a/b.redb", false, "./a/b.redb"),
+            ("/a/b.redb", false, "/a/b.redb"),
+            ("///a/b.redb", false, "/a/b.redb"),
+            ("a%20b%3F%23%25.redb", false, "a b?#%.redb"),
+            ("%C3%A9.redb", false, "é.redb"),
+            ("///C:/state.redb", false, "/C:/state.redb"),
+            ("///C:/state.redb", true, "C:/state.redb"),
+            ("/C:/state.redb", true, "C:/state.redb"),
+            ("C:\\state.redb", true, "C:\\state.redb"),
+        ] {
+            assert_eq!(file_path(address, windows).unwrap(), expected, "{address}");
+        }
+    }
+}
