@@ -6,6 +6,7 @@
 //! - [`cases`]: the sentences, in groups; [`contract`], [`restart`] and [`clock`] list them.
 //! - [`Subject`]: the store under test.
 //! - [`proxy`]: a TCP proxy that counts what a store sends to its server.
+//! - `servers`, with the feature of that name: starting and stopping real servers.
 
 #[macro_use]
 mod macros;
@@ -14,6 +15,8 @@ pub mod cases;
 mod configured;
 mod expect;
 pub mod proxy;
+#[cfg(all(feature = "servers", unix))]
+pub mod servers;
 mod subject;
 
 pub use case::Case;
