@@ -174,7 +174,7 @@ pub(crate) struct Location {
 
 impl Location {
     /// Takes apart `rest`, which follows the scheme's colon, and adds its options to those `given` elsewhere.
-    fn new(scheme: &'static str, rest: &str, given: BTreeMap<String, String>) -> Result<Self> {
+    pub(crate) fn new(scheme: &'static str, rest: &str, given: BTreeMap<String, String>) -> Result<Self> {
         let refuse = |problem: String| Err(bad(format!("the `{scheme}:` URL {problem}")));
         if rest.contains('#') {
             return refuse("has a `#`: write it as `%23`".to_owned());

@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use statestore_api::{Error, Result};
+
+use crate::open::{Location, scheme};
 
 /// Which table, and how to reach it.
 ///
@@ -178,6 +181,22 @@ impl DynamoDbConfig {
             return Err(bad("a time-out of zero would let nothing through".to_owned()));
         }
         Ok(())
+    }
+}
+
+impl FromStr for DynamoDbConfig {
+    type Err = Error;
+
+    /// Reads a URL as [`open`](crate::open()) takes it, such as `dynamodb://app-state?region=eu-central-1`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it is another one or has an unknown option.
+    fn from_str(url: &str) -> Result<Self> {
+        let Some(scheme) = scheme(url).filter(|scheme| scheme.eq_ignore_ascii_case("dynamodb")) else {
+            return Err(bad("a `dynamodb:` URL is needed, as in `dynamodb://app-state`".to_owned()));
+        };
+        let location = Location::new("dynamodb", &url[scheme.len() + 1..], BTreeMap::new())?;
+        Self::from_parts(&location.address, location.options)
     }
 }
 
