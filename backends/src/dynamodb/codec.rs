@@ -58,11 +58,14 @@ pub(super) fn key_of(item: &Item) -> Result<Key> {
     }
 }
 
-/// A value: as text if it is UTF-8, so that the console shows JSON as JSON.
+/// A value: as text if it is that, so that the console shows JSON as JSON.
+///
+/// UTF-8 with control characters is no text to look at, and would take six bytes each on the way.
 pub(super) fn value(bytes: &Bytes) -> AttributeValue {
+    let shows = |byte: &u8| *byte >= b' ' || b"\t\n\r".contains(byte);
     match std::str::from_utf8(bytes) {
-        Ok(text) => AttributeValue::S(text.to_owned()),
-        Err(_) => AttributeValue::B(Blob::new(bytes.to_vec())),
+        Ok(text) if bytes.iter().all(shows) => AttributeValue::S(text.to_owned()),
+        _ => AttributeValue::B(Blob::new(bytes.to_vec())),
     }
 }
 
@@ -217,7 +220,9 @@ mod tests {
     fn only_text_is_stored_as_text() {
         assert!(value(&Bytes::from_static(b"{\"a\":1}")).is_s());
         assert!(value(&Bytes::new()).is_s());
+        assert!(value(&Bytes::from_static("line\r\n\tä".as_bytes())).is_s());
         assert!(value(&Bytes::from_static(b"\xc3\x28")).is_b());
+        assert!(value(&Bytes::from_static(b"a\0b")).is_b());
     }
 
     #[test]

@@ -193,7 +193,9 @@ impl FromStr for DynamoDbConfig {
     /// [`Error::Config`] when it is another one or has an unknown option.
     fn from_str(url: &str) -> Result<Self> {
         let Some(scheme) = scheme(url).filter(|scheme| scheme.eq_ignore_ascii_case("dynamodb")) else {
-            return Err(bad("a `dynamodb:` URL is needed, as in `dynamodb://app-state`".to_owned()));
+            return Err(bad(
+                "a `dynamodb:` URL is needed, as in `dynamodb://app-state`".to_owned()
+            ));
         };
         let location = Location::new("dynamodb", &url[scheme.len() + 1..], BTreeMap::new())?;
         Self::from_parts(&location.address, location.options)

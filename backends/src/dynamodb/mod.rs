@@ -89,7 +89,7 @@
 //! | Attribute | Type | Holds |
 //! |---|---|---|
 //! | `pk`, `sk` | S | the key's partition and id, as they are: DynamoDB sorts strings by their UTF-8 |
-//! | `v` | S or B | the value: text if it is UTF-8, so that the console shows JSON as JSON |
+//! | `v` | S or B | the value: text if it is UTF-8 without control characters, so that the console shows JSON as JSON |
 //! | `ver` | B | the version: 16 bytes of write id, 8 of nonce |
 //! | `p0` … `p3` | B | the versions that it replaced, the newest first; empty where there was none |
 //! | `x` | N | when it expires, in epoch milliseconds; not there: never |

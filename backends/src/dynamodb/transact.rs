@@ -14,19 +14,23 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Delete, TransactWriteItem, Update};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::stream::{self, StreamExt};
 use statestore_api::backend::expiry::Expiry;
 use statestore_api::backend::{Mutation, Stamp, check, stable_hash, transaction_versions};
 use statestore_api::{
-    Action, Attempt, Error, Key, Precondition, Resolution, Result, StateStore, TransactOp, Version, WriteId,
+    Action, Attempt, Consistency, Error, Key, Precondition, Result, TransactOp, Version, WriteId,
 };
 
 use super::DynamoDbStore;
-use super::codec;
+use super::codec::{self, Item};
 use super::connection::write;
 use super::error::Reply;
 use super::expression::{Change, Expressions, Keeping, Wanted};
 use super::unanswered::Sent;
 use super::write::{MOST_ROUNDS, Refusal, indeterminate, judge, unsettled};
+
+/// How many items are read at once to find out what became of a transaction.
+const READ_CONCURRENCY: usize = 16;
 
 /// One operation, ready to be sent.
 struct Step<'a> {
@@ -120,21 +124,25 @@ impl DynamoDbStore {
         Err(unsettled())
     }
 
-    /// The nonce of an earlier attempt, which DynamoDB says it has seen.
+    /// The nonce of an earlier attempt, which DynamoDB says it has applied.
     ///
     /// DynamoDB Local said so at random of equal requests (aws-sdk issue 413), the service does not. Either way what the
     /// entries remember is the truth, and where they do not it is said that it cannot be told.
     async fn find_nonce(&self, steps: &[Step<'_>], attempt: Attempt) -> Result<u64> {
-        for step in steps
-            .iter()
-            .filter(|step| step.change.mutation() == Mutation::Put)
-        {
-            let resolved = self.resolve(step.key, attempt.id, &Precondition::None).await?;
-            if let Resolution::Applied(version) = resolved {
-                return Ok(version.stamp()?.nonce(step.key));
-            }
+        let keys: Vec<Key> = steps.iter().map(|step| step.key.clone()).collect();
+        let items: Vec<Result<Option<Item>>> = stream::iter(keys)
+            .map(|key| async move { self.item(&key, Consistency::Strong).await })
+            .buffered(READ_CONCURRENCY)
+            .collect()
+            .await;
+        let mut found = Vec::with_capacity(steps.len());
+        for (place, item) in items.into_iter().enumerate() {
+            found.push((place, item?));
         }
-        Err(indeterminate(attempt))
+        match weigh(steps, attempt, found, self.now())? {
+            Weighed::Already(nonce) => Ok(nonce),
+            Weighed::Holds(_) => Err(indeterminate(attempt)),
+        }
     }
 
     async fn send_steps(&self, steps: &[Step<'_>], id: WriteId, sent: Sent) -> Result<Outcome> {
@@ -196,10 +204,7 @@ impl DynamoDbStore {
         })
     }
 
-    /// What it means that the transaction was cancelled for these reasons.
-    ///
-    /// A transaction is applied as a whole, so one operation that is known to be applied tells of all; and one that conflicts for
-    /// sure tells more than one that may.
+    /// What it means that the transaction was cancelled for these reasons, one a step.
     fn judge_all(
         &self,
         steps: &[Step<'_>],
@@ -207,39 +212,20 @@ impl DynamoDbStore {
         reasons: Vec<CancellationReason>,
         now: u64,
     ) -> Result<Verdict> {
-        let (mut resend, mut conflict, mut other) = (Vec::new(), None, None);
-        for (place, (step, reason)) in steps.iter().zip(reasons).enumerate() {
-            let code = reason.code.as_deref().unwrap_or("None");
-            match code {
-                "None" => continue,
-                "ConditionalCheckFailed" => {}
-                code => {
-                    let reply = Reply::of_cancelled(code, reason.message.as_deref());
-                    other = other.or(Some(reply));
-                    continue;
+        let (mut refused, mut other) = (Vec::new(), None);
+        for (place, reason) in reasons.into_iter().enumerate() {
+            match reason.code.as_deref() {
+                None | Some("None") => {}
+                Some("ConditionalCheckFailed") => refused.push((place, reason.item)),
+                Some(code) => {
+                    other = other.or(Some(Reply::of_cancelled(code, reason.message.as_deref())));
                 }
             }
-            match judge(
-                &step.change,
-                step.precondition,
-                attempt,
-                step.key,
-                reason.item,
-                now,
-            ) {
-                Ok(Refusal::Already(own)) => return Ok(Verdict::Already(own.nonce(step.key))),
-                Ok(Refusal::Retry) => resend.push(place),
-                Err(Error::Conflict(found)) => {
-                    if !matches!(conflict, Some(Error::Conflict(_))) {
-                        conflict = Some(found.of_op(place).into());
-                    }
-                }
-                Err(error) => conflict = conflict.or(Some(error)),
-            }
         }
-        if let Some(error) = conflict {
-            return Err(error);
-        }
+        let resend = match weigh(steps, attempt, refused, now)? {
+            Weighed::Already(nonce) => return Ok(Verdict::Already(nonce)),
+            Weighed::Holds(places) => places,
+        };
         if let Some(reply) = other {
             return Err(self.cancelled(reply));
         }
@@ -249,6 +235,39 @@ impl DynamoDbStore {
         }
         Ok(Verdict::Resend(resend))
     }
+}
+
+/// What the items of some steps tell of all.
+enum Weighed {
+    /// An earlier attempt was applied, with this nonce.
+    Already(u64),
+    /// The preconditions at these places hold.
+    Holds(Vec<usize>),
+}
+
+/// A transaction is applied as a whole, so one operation that is known to be applied tells of all; and one that conflicts for
+/// sure tells more than one that may.
+fn weigh(
+    steps: &[Step<'_>],
+    attempt: Attempt,
+    items: Vec<(usize, Option<Item>)>,
+    now: u64,
+) -> Result<Weighed> {
+    let (mut holds, mut refusal) = (Vec::new(), None);
+    for (place, item) in items {
+        let Some(step) = steps.get(place) else { continue };
+        match judge(&step.change, step.precondition, attempt, step.key, item, now) {
+            Ok(Refusal::Already(own)) => return Ok(Weighed::Already(own.nonce(step.key))),
+            Ok(Refusal::Retry) => holds.push(place),
+            Err(Error::Conflict(found)) => {
+                if !matches!(refusal, Some(Error::Conflict(_))) {
+                    refusal = Some(found.of_op(place).into());
+                }
+            }
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    refusal.map_or(Ok(Weighed::Holds(holds)), Err)
 }
 
 fn steps(ops: &[TransactOp], now: u64) -> Result<Vec<Step<'_>>> {

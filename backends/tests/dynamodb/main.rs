@@ -8,6 +8,7 @@ mod requests;
 mod service;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use statestore::dynamodb::DynamoDbConfig;
 use statestore::{Clock, DynamoDbStore, ManualClock, StateStore, SystemClock};
@@ -28,7 +29,9 @@ async fn config() -> DynamoDbConfig {
         let server = DynamoDbServer::start().await.unwrap();
         let config = DynamoDbConfig::new("statestore-test")
             .with_endpoint(server.endpoint())
-            .with_made_up_credentials();
+            .with_made_up_credentials()
+            // The machine may be busy with other tests.
+            .with_timeout(Duration::from_secs(30));
         let store = DynamoDbStore::new(config.clone()).unwrap();
         store.create_table().await.unwrap();
         (config, Some(server))
@@ -38,7 +41,11 @@ async fn config() -> DynamoDbConfig {
 
 async fn subject(clock: impl Clock + Clone + 'static, exactly_once: bool) -> Subject {
     let config = config().await.with_exactly_once(exactly_once);
-    let open = move || DynamoDbStore::new(config.clone()).unwrap().with_clock(clock.clone());
+    let open = move || {
+        DynamoDbStore::new(config.clone())
+            .unwrap()
+            .with_clock(clock.clone())
+    };
     Subject::new(open()).with_reopen(move || {
         let store: Arc<dyn StateStore> = Arc::new(open());
         async { store }
