@@ -3,40 +3,52 @@
 
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
-mod lossy;
+mod canned;
+mod errors;
+mod faults;
 mod requests;
-mod service;
+mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use statestore::dynamodb::DynamoDbConfig;
-use statestore::{Clock, DynamoDbStore, ManualClock, StateStore, SystemClock};
+use statestore::{Clock, DynamoDbStore, Key, ManualClock, StateStore, SystemClock, WriteId};
 use statestore_conformance::servers::dynamodb::DynamoDbServer;
 use statestore_conformance::{Subject, conformance_tests};
 use tokio::sync::OnceCell;
 
-/// One server and table for all tests of this process, which outlives neither.
-static SERVER: OnceCell<(DynamoDbConfig, Option<DynamoDbServer>)> = OnceCell::const_new();
+/// One DynamoDB Local with a table, for all tests of this process. It ends with it.
+static LOCAL: OnceCell<(DynamoDbConfig, DynamoDbServer)> = OnceCell::const_new();
+
+/// The table on DynamoDB Local, and its server.
+async fn local() -> &'static (DynamoDbConfig, DynamoDbServer) {
+    LOCAL
+        .get_or_init(|| async {
+            let server = DynamoDbServer::start().await.unwrap();
+            let config = DynamoDbConfig::new("statestore-test")
+                .with_endpoint(server.endpoint())
+                .with_made_up_credentials()
+                // The machine may be busy with other tests.
+                .with_timeout(Duration::from_secs(30));
+            let store = DynamoDbStore::new(config.clone()).unwrap();
+            store.create_table().await.unwrap();
+            (config, server)
+        })
+        .await
+}
 
 /// The table under test.
 async fn config() -> DynamoDbConfig {
-    let started = SERVER.get_or_init(|| async {
-        if let Ok(url) = std::env::var("STATESTORE_TEST_DYNAMODB") {
-            let config = url.parse().unwrap_or_else(|error| panic!("{error}"));
-            return (config, None);
-        }
-        let server = DynamoDbServer::start().await.unwrap();
-        let config = DynamoDbConfig::new("statestore-test")
-            .with_endpoint(server.endpoint())
-            .with_made_up_credentials()
-            // The machine may be busy with other tests.
-            .with_timeout(Duration::from_secs(30));
-        let store = DynamoDbStore::new(config.clone()).unwrap();
-        store.create_table().await.unwrap();
-        (config, Some(server))
-    });
-    started.await.0.clone()
+    match std::env::var("STATESTORE_TEST_DYNAMODB") {
+        Ok(url) => url.parse().unwrap_or_else(|error| panic!("{error}")),
+        Err(_) => local().await.0.clone(),
+    }
+}
+
+/// A key that no other test uses.
+fn key(id: &str) -> Key {
+    Key::new(format!("t-{}", WriteId::new()), id).unwrap()
 }
 
 async fn subject(clock: impl Clock + Clone + 'static, exactly_once: bool) -> Subject {
