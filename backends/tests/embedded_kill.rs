@@ -1,7 +1,11 @@
 //! A process that writes is killed at random moments, again and again, on one file.
 
 #![cfg(all(feature = "embedded", unix))]
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "also in the helpers of tests"
+)]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -23,7 +27,7 @@ const FROM: &str = "STATESTORE_TEST_KILL_FROM";
 
 /// Even tasks write one key with a put, odd ones four with a transaction.
 fn keys(task: usize) -> Vec<Key> {
-    let keys = if task % 2 == 0 { 1 } else { 4 };
+    let keys = if task.is_multiple_of(2) { 1 } else { 4 };
     (0..keys)
         .map(|n| Key::new(format!("task-{task}"), n.to_string()).unwrap())
         .collect()

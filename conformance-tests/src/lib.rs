@@ -3,7 +3,7 @@
 //! [`conformance_tests!`] makes a test of each sentence of the contract for any store, one's own included. See
 //! `docs/write-a-backend.md` and `docs/conformance-in-ci.md` in the repository.
 //!
-//! - [`cases`]: the sentences, in groups; [`contract`], [`restart`] and [`clock`] list them.
+//! - [`cases`]: the sentences, in groups; [`contract`], [`restart()`] and [`clock()`] list them.
 //! - [`Subject`]: the store under test.
 //! - [`proxy`]: a TCP proxy that counts what a store sends to its server.
 //! - `servers`, with the feature of that name: starting and stopping real servers.

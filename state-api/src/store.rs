@@ -147,7 +147,8 @@ pub trait StateStore: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`InvalidToken`](crate::Error::InvalidToken) for a page token of another query;
-    /// [`InvalidOptions`](crate::Error::InvalidOptions) for a page size of 0 or over 1000;
+    /// [`InvalidOptions`](crate::Error::InvalidOptions) for a page size of 0 or over 1000; [`InvalidKey`](crate::Error::InvalidKey) for
+    /// a partition, prefix or start that is longer than a key's part may be;
     /// [`Unsupported`](crate::Error::Unsupported) where the capabilities say so.
     async fn list_page(&self, partition: &str, options: ListOptions) -> Result<Page>;
 

@@ -133,9 +133,9 @@ impl Context<'_> {
             | "ServiceUnavailableException" => {
                 unavailable(self.maybe(), "DynamoDB had an error of its own", reply)
             }
-            _ if reply.status >= 500 || reply.status == 0 => {
-                unavailable(self.maybe(), "DynamoDB had an error of its own", reply)
-            }
+            // A success that the SDK could not read comes here without a code.
+            _ if reply.status < 400 => unavailable(self.maybe(), "its answer is no DynamoDB answer", reply),
+            _ if reply.status >= 500 => unavailable(self.maybe(), "DynamoDB had an error of its own", reply),
             _ => Error::Config {
                 reason: "DynamoDB does not take the request".to_owned(),
                 source: Some(reply.into()),

@@ -53,10 +53,6 @@ impl Place {
         if StorageBackend::len(&gate).map_err(Failure::io)? == 0 {
             return Err(Failure::Empty);
         }
-        let path = self.path.display();
-        if gate.was_not_closed() {
-            tracing::warn!(%path, "the file was not closed: it is verified, and what was not committed is dropped");
-        }
         // redb trusts most of what it reads, and an index out of range is a panic there. The gate has held back all
         // that it wrote until then, and what it leaves in memory is dropped with it.
         let opened = catch_unwind(AssertUnwindSafe(|| {
@@ -68,6 +64,10 @@ impl Place {
             Ok(database)
         }));
         let database = opened.unwrap_or(Err(Failure::Panicked))?;
+        let path = self.path.display();
+        if gate.was_not_closed() {
+            tracing::warn!(%path, "the file was not closed; it was verified, and what was not committed is dropped");
+        }
         gate.release().map_err(Failure::io)?;
         tracing::debug!(%path, "opened");
         Ok(Opened { database, gate })
@@ -270,8 +270,8 @@ impl Gate {
         self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether redb's header says that the last one to open it did not close it: bit 1 of byte 9, as its `docs/design.md`
-    /// has it. For the log alone.
+    /// Whether the file's header says that the last one to open it did not close it: bit 1 of byte 9, as redb's
+    /// `docs/design.md` has it. For the log alone.
     fn was_not_closed(&self) -> bool {
         let mut header = [0; 10];
         self.0.file.read(0, &mut header).is_ok() && header.starts_with(b"redb") && header[9] & 2 != 0

@@ -365,7 +365,10 @@ impl Writer {
     fn close(&mut self) -> Result<(), Failure> {
         let mut state = self.core.state.blocking_write();
         match std::mem::replace(&mut *state, State::Closed) {
-            State::Open(opened, _) => opened.close(),
+            State::Open(opened, _) => opened.close().inspect_err(|failure| {
+                let path = self.core.place.path.display();
+                tracing::warn!(%path, ?failure, "closing failed; the next opening repairs the file");
+            }),
             State::Broken(Some(opened)) => {
                 opened.abandon();
                 Ok(())

@@ -1113,6 +1113,34 @@ pub async fn page_sizes_out_of_range_are_refused(subject: &Subject) {
     }
 }
 
+/// A prefix or a start that is longer than an id may be is refused as such.
+pub async fn a_longer_prefix_or_start_is_refused(subject: &Subject) {
+    if is_refused(subject).await {
+        return;
+    }
+    let longest = subject.store().capabilities().max_id_bytes;
+    let text = |size| "x".repeat(size);
+    for (size, taken) in [(longest, true), (longest + 1, false)] {
+        let options = ListOptions::default();
+        for options in [
+            options.clone().with_prefix(text(size)),
+            options.with_start_after(text(size)),
+        ] {
+            let answer = subject.store().list_page(&subject.partition(""), options).await;
+            match answer {
+                Ok(page) if taken => assert_eq!(page.items, [], "of an empty partition"),
+                Err(Error::InvalidKey {
+                    part: KeyPart::Id,
+                    problem: KeyProblem::TooLong { size, limit },
+                }) if !taken => {
+                    assert_eq!((size, limit), (longest + 1, longest));
+                }
+                other => panic!("a prefix or start of {size} bytes, where {longest} are allowed: {other:?}"),
+            }
+        }
+    }
+}
+
 /// A partition that is empty or too long is [`Error::InvalidKey`], here too.
 pub async fn a_bad_partition_is_refused(subject: &Subject) {
     if is_refused(subject).await {

@@ -186,6 +186,7 @@ macro_rules! __contract_cases {
                 a_damaged_token_is_refused
                 page_sizes_out_of_range_are_refused
                 a_bad_partition_is_refused
+                a_longer_prefix_or_start_is_refused
             }
             scan {
                 scan_finds_every_key_of_every_partition_once

@@ -47,6 +47,13 @@ pub enum ServerError {
         answer: String,
     },
 
+    /// A certificate for a server could not be made.
+    #[error("making a certificate for the test: {reason}")]
+    Certificate {
+        /// Why.
+        reason: String,
+    },
+
     /// The operating system refused something. Look at the source.
     #[error("{doing}")]
     Io {

@@ -11,7 +11,13 @@ use crate::{Action, Capabilities, Key, ListOptions, Precondition, TransactOp};
 /// [`Error::InvalidKey`] when a part is longer than the store takes.
 pub fn key(capabilities: &Capabilities, key: &Key) -> Result<()> {
     partition(capabilities, key.partition())?;
-    part(KeyPart::Id, key.id(), capabilities.max_id_bytes)
+    id(capabilities, key.id())
+}
+
+/// # Errors
+/// [`Error::InvalidKey`] when it is longer than the store takes. A part of an id, which this is for too, may be empty.
+pub fn id(capabilities: &Capabilities, id: &str) -> Result<()> {
+    part(KeyPart::Id, id, capabilities.max_id_bytes)
 }
 
 /// # Errors

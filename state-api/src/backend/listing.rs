@@ -17,10 +17,12 @@ impl<'a> ListQuery<'a> {
     /// The query for this page.
     ///
     /// # Errors
-    /// [`InvalidKey`](crate::Error::InvalidKey) for the partition, [`InvalidOptions`](crate::Error::InvalidOptions) for the page size,
+    /// [`InvalidKey`](crate::Error::InvalidKey) for the partition, or for a prefix or start that is longer than an id may be; [`InvalidOptions`](crate::Error::InvalidOptions) for the page size,
     /// [`InvalidToken`](crate::Error::InvalidToken) for another query's token.
     pub fn new(capabilities: &Capabilities, partition: &'a str, options: &'a ListOptions) -> Result<Self> {
         check::partition(capabilities, partition)?;
+        check::id(capabilities, &options.prefix)?;
+        check::id(capabilities, &options.start_after)?;
         check::page_size(options.page_size)?;
         let mut query = Self {
             partition,

@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::ops::Bound;
@@ -90,23 +91,11 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Inner {
-    fn now(&self) -> u64 {
-        expiry::to_ms(self.clock.now())
-    }
-
-    /// Whether it has not expired. The clock is read only where it matters.
-    fn is_live(&self, slot: &Slot) -> bool {
-        slot.expires_at.is_none() || expiry::is_live(slot.expires_at, self.now())
-    }
-
-    /// What `ttl` asks for. The clock is read only where it matters.
-    fn expiry(&self, ttl: Ttl) -> Result<Expiry> {
-        let now = if matches!(ttl, Ttl::After(_) | Ttl::At(_)) {
-            self.now()
-        } else {
-            0
-        };
-        Expiry::new(ttl, now)
+    fn moment(&self) -> Moment<'_> {
+        Moment {
+            clock: &*self.clock,
+            ms: OnceCell::new(),
+        }
     }
 
     fn shard_number(&self, partition: &str) -> usize {
@@ -143,12 +132,13 @@ impl Inner {
         change: Change,
         precondition: &Precondition,
         brought: Option<Attempt>,
+        moment: &Moment<'_>,
     ) -> Result<Version> {
         let number = self.shard_number(key.partition());
         let mut shard = self.write(number);
         let (attempt, nonce) = self.attempt(number, &mut shard, brought);
         let slot = shard.slot(key);
-        let live = slot.filter(|slot| self.is_live(slot));
+        let live = slot.filter(|slot| moment.is_live(slot));
         let stored = slot.map(|slot| slot.stored(live.is_some()));
         match decide(change.mutation(), precondition, attempt, stored)? {
             Decision::Apply => {}
@@ -157,26 +147,11 @@ impl Inner {
             Decision::Indeterminate => return Err(indeterminate(attempt)),
         }
         let stamp = Stamp::new(attempt.id, nonce, key);
-        self.apply(&mut shard, key, change, stamp);
+        apply(&mut shard, key, change, stamp, moment);
         if shard.has_expiring() {
-            shard.sweep(self.now(), SWEPT_PER_WRITE);
+            shard.sweep(moment.ms(), SWEPT_PER_WRITE);
         }
         Ok(stamp.into())
-    }
-
-    fn apply(&self, shard: &mut Shard, key: &Key, change: Change, stamp: Stamp) {
-        let (value, expiry) = match change {
-            Change::Put(value, Expiry::Set(at)) => return shard.write(key, value, stamp, at),
-            Change::Put(value, expiry) => (Some(value), expiry),
-            Change::Touch(expiry) => (None, expiry),
-            Change::Delete => return shard.remove(key),
-            Change::Check => return,
-        };
-        let live = shard.slot(key).filter(|slot| self.is_live(slot));
-        let at = expiry.over(live.and_then(|slot| slot.expires_at));
-        if let Some(value) = value.or_else(|| live.map(Slot::value)) {
-            shard.write(key, value, stamp, at);
-        }
     }
 
     /// The whole transaction, in its partition's shard.
@@ -185,14 +160,15 @@ impl Inner {
         let Some(first) = ops.first() else {
             return Ok(Vec::new());
         };
+        let moment = self.moment();
         let changes = ops
             .iter()
-            .map(|op| Change::of(op, self.now()))
+            .map(|op| Change::of(op, &moment))
             .collect::<Result<Vec<_>>>()?;
         let number = self.shard_number(first.key.partition());
         let mut shard = self.write(number);
         let (attempt, nonce) = self.attempt(number, &mut shard, brought);
-        let live = |place: usize| shard.slot(&ops[place].key).filter(|slot| self.is_live(slot));
+        let live = |place: usize| shard.slot(&ops[place].key).filter(|slot| moment.is_live(slot));
         let stored = |place: usize| {
             shard
                 .slot(&ops[place].key)
@@ -207,15 +183,11 @@ impl Inner {
             TransactDecision::Indeterminate(_) => return Err(indeterminate(attempt)),
         }
         for (op, change) in ops.iter().zip(changes) {
-            self.apply(
-                &mut shard,
-                &op.key,
-                change,
-                Stamp::new(attempt.id, nonce, &op.key),
-            );
+            let stamp = Stamp::new(attempt.id, nonce, &op.key);
+            apply(&mut shard, &op.key, change, stamp, &moment);
         }
         if shard.has_expiring() {
-            shard.sweep(self.now(), SWEPT_PER_WRITE);
+            shard.sweep(moment.ms(), SWEPT_PER_WRITE);
         }
         Ok(backend::transaction_versions(&ops, attempt.id, nonce))
     }
@@ -229,11 +201,11 @@ impl Inner {
         size: usize,
         projection: Projection,
     ) -> (Vec<Item>, Option<Key>) {
-        let shard = self.read(number);
+        let (shard, moment) = (self.read(number), self.moment());
         let mut live = shard
             .from(start)
             .take_while(|(key, _)| belongs(key))
-            .filter(|(_, slot)| self.is_live(slot));
+            .filter(|(_, slot)| moment.is_live(slot));
         let items: Vec<Item> = live
             .by_ref()
             .take(size)
@@ -252,6 +224,30 @@ impl Inner {
     }
 }
 
+/// The one time that a call judges all expiry by. The clock is read only where it matters.
+struct Moment<'a> {
+    clock: &'a dyn Clock,
+    ms: OnceCell<u64>,
+}
+
+impl Moment<'_> {
+    fn ms(&self) -> u64 {
+        *self.ms.get_or_init(|| expiry::to_ms(self.clock.now()))
+    }
+
+    fn is_live(&self, slot: &Slot) -> bool {
+        slot.expires_at.is_none() || expiry::is_live(slot.expires_at, self.ms())
+    }
+
+    /// What `ttl` asks for.
+    fn expiry(&self, ttl: Ttl) -> Result<Expiry> {
+        match ttl {
+            Ttl::None | Ttl::Keep => Expiry::new(ttl, 0),
+            Ttl::After(_) | Ttl::At(_) => Expiry::new(ttl, self.ms()),
+        }
+    }
+}
+
 /// What a mutation does to one key.
 enum Change {
     Put(Bytes, Expiry),
@@ -261,9 +257,9 @@ enum Change {
 }
 
 impl Change {
-    fn of(op: &TransactOp, now: u64) -> Result<Self> {
+    fn of(op: &TransactOp, moment: &Moment<'_>) -> Result<Self> {
         Ok(match &op.action {
-            Action::Put { value, ttl } => Self::Put(value.clone(), Expiry::new(*ttl, now)?),
+            Action::Put { value, ttl } => Self::Put(value.clone(), moment.expiry(*ttl)?),
             Action::Delete => Self::Delete,
             Action::Check => Self::Check,
         })
@@ -276,6 +272,21 @@ impl Change {
             Self::Delete => Mutation::Delete,
             Self::Check => Mutation::Check,
         }
+    }
+}
+
+fn apply(shard: &mut Shard, key: &Key, change: Change, stamp: Stamp, moment: &Moment<'_>) {
+    let (value, expiry) = match change {
+        Change::Put(value, Expiry::Set(at)) => return shard.write(key, value, stamp, at),
+        Change::Put(value, expiry) => (Some(value), expiry),
+        Change::Touch(expiry) => (None, expiry),
+        Change::Delete => return shard.remove(key),
+        Change::Check => return,
+    };
+    let live = shard.slot(key).filter(|slot| moment.is_live(slot));
+    let at = expiry.over(live.and_then(|slot| slot.expires_at));
+    if let Some(value) = value.or_else(|| live.map(Slot::value)) {
+        shard.write(key, value, stamp, at);
     }
 }
 
@@ -312,7 +323,7 @@ impl StateStore for MemoryStore {
         let shard = inner.read(inner.shard_number(key.partition()));
         Ok(shard
             .slot(key)
-            .filter(|slot| inner.is_live(slot))
+            .filter(|slot| inner.moment().is_live(slot))
             .map(Slot::entry))
     }
 
@@ -328,35 +339,52 @@ impl StateStore for MemoryStore {
         let inner = &*self.inner;
         check::key(&inner.capabilities, key)?;
         check::value(&inner.capabilities, &value)?;
-        let expiry = inner.expiry(options.ttl)?;
+        let moment = inner.moment();
+        let expiry = moment.expiry(options.ttl)?;
         inner.mutate(
             key,
             Change::Put(value, expiry),
             &options.precondition,
             options.attempt,
+            &moment,
         )
     }
 
     async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
         check::key(&self.inner.capabilities, key)?;
+        let moment = self.inner.moment();
         self.inner
-            .mutate(key, Change::Delete, &options.precondition, options.attempt)
+            .mutate(
+                key,
+                Change::Delete,
+                &options.precondition,
+                options.attempt,
+                &moment,
+            )
             .map(drop)
     }
 
     async fn touch(&self, key: &Key, ttl: Ttl, options: TouchOptions) -> Result<Version> {
         check::key(&self.inner.capabilities, key)?;
         check::touch(&options.precondition)?;
-        let expiry = self.inner.expiry(ttl)?;
-        self.inner
-            .mutate(key, Change::Touch(expiry), &options.precondition, options.attempt)
+        let moment = self.inner.moment();
+        let expiry = moment.expiry(ttl)?;
+        self.inner.mutate(
+            key,
+            Change::Touch(expiry),
+            &options.precondition,
+            options.attempt,
+            &moment,
+        )
     }
 
     async fn resolve(&self, key: &Key, id: WriteId, precondition: &Precondition) -> Result<Resolution> {
         let inner = &*self.inner;
         check::key(&inner.capabilities, key)?;
         let shard = inner.read(inner.shard_number(key.partition()));
-        let stored = shard.slot(key).map(|slot| slot.stored(inner.is_live(slot)));
+        let stored = shard
+            .slot(key)
+            .map(|slot| slot.stored(inner.moment().is_live(slot)));
         backend::resolve(id, precondition, stored)
     }
 
@@ -406,7 +434,7 @@ impl StateStore for MemoryStore {
     }
 
     async fn sweep(&self) -> Result<u64> {
-        let now = self.inner.now();
+        let now = self.inner.moment().ms();
         Ok((0..SHARDS)
             .map(|number| self.inner.write(number).sweep(now, u64::MAX))
             .sum())
@@ -414,5 +442,52 @@ impl StateStore for MemoryStore {
 
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    /// Every look at it is a millisecond later.
+    #[derive(Debug)]
+    struct TickingClock(AtomicU64);
+
+    impl Clock for TickingClock {
+        fn now(&self) -> SystemTime {
+            expiry::from_ms(self.0.fetch_add(1, Ordering::SeqCst))
+        }
+    }
+
+    /// An entry may expire between two looks at the clock: what a call decides on and what it writes is of one time.
+    #[tokio::test]
+    async fn a_call_judges_all_expiry_by_one_time() {
+        let key: Key = "p/k".parse().unwrap();
+        for lives in 1..6 {
+            let store = MemoryStore::with_clock(TickingClock(AtomicU64::new(1_000)));
+            let ttl = Ttl::After(Duration::from_millis(lives));
+            store
+                .put(&key, "x".into(), PutOptions::expiring(ttl))
+                .await
+                .unwrap();
+            let touched = store.touch(&key, Ttl::Keep, Default::default()).await;
+            let options = PutOptions::from(Precondition::Exists).with_ttl(Ttl::Keep);
+            let put = store.put(&key, "y".into(), options).await;
+            let number = store.inner.shard_number("p");
+            let shard = store.inner.read(number);
+            let slot = shard.slot(&key);
+            if let Ok(version) = put.or(touched) {
+                let slot = slot.expect("it was answered as written");
+                assert_eq!(
+                    Version::from(slot.stored(true).stamp),
+                    version,
+                    "lives {lives} ms"
+                );
+                assert_eq!(slot.expires_at, Some(1_000 + lives), "lives {lives} ms");
+            }
+        }
     }
 }

@@ -73,6 +73,7 @@ async fn a_disk_that_takes_no_write_at_all_is_survived_until_it_has_room() {
         let error = loop {
             let options = PutOptions::from(Precondition::Absent).with_write_id(id);
             match store.put(&key(n), value(n), options).await {
+                Ok(_) if n == 999 => panic!("no write fails"),
                 Ok(_) => n += 1,
                 Err(error) => break error,
             }
@@ -106,6 +107,7 @@ async fn a_disk_without_room_to_grow_is_read_as_before() {
     let mut n = 0;
     let error = loop {
         match store.put(&key(n), value(n), Default::default()).await {
+            Ok(_) if n == 999 => panic!("no write fails"),
             Ok(_) => n += 1,
             Err(error) => break error,
         }
@@ -172,6 +174,16 @@ async fn a_failed_sync_is_made_up_for_before_anything_else_is_acknowledged() {
         let entry = after.get(&key, Default::default()).await.unwrap().unwrap();
         assert_eq!(entry.version, version);
     }
+}
+
+#[test]
+fn a_file_that_is_abandoned_is_not_written_to() {
+    let disk = Disk::new();
+    let opened = disk.place().open(&super::EmbeddedOptions::default()).unwrap();
+    let age = disk.age();
+    opened.abandon();
+    assert_eq!(disk.age(), age);
+    disk.place().open(&super::EmbeddedOptions::default()).unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! The power is cut at each moment, and whatever was not synced is on the disk or not, sector by sector.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -13,12 +12,7 @@ use super::{Disk, open};
 const TASKS: usize = 4;
 const STEPS: usize = 30;
 
-/// What a task did with its keys, step by step.
-#[derive(Default)]
-struct History {
-    steps: Vec<Step>,
-}
-
+/// What a task did with all its keys at once.
 struct Step {
     /// How old the disk was when it began, and when it was acknowledged.
     begun: usize,
@@ -39,16 +33,10 @@ fn value(task: usize, step: usize) -> Bytes {
     value.into()
 }
 
-async fn work(store: EmbeddedStore, disk: Disk, task: usize, history: Arc<Mutex<History>>) {
-    let keys = keys(task);
+async fn work(store: EmbeddedStore, disk: Disk, task: usize) -> (usize, Vec<Step>) {
+    let (keys, mut steps) = (keys(task), Vec::new());
     for step in 1..=STEPS {
         let deletes = step % 7 == 6;
-        let begun = disk.age();
-        history.lock().unwrap().steps.push(Step {
-            begun,
-            acknowledged: usize::MAX,
-            deletes,
-        });
         let ops = keys.iter().map(|key| match deletes {
             true => TransactOp::delete(key.clone()),
             false if step % 3 == 0 => {
@@ -57,17 +45,22 @@ async fn work(store: EmbeddedStore, disk: Disk, task: usize, history: Arc<Mutex<
             }
             false => TransactOp::put(key.clone(), value(task, step)),
         });
+        let begun = disk.age();
         store.transact(ops.collect(), Default::default()).await.unwrap();
-        let acknowledged = disk.age();
-        history.lock().unwrap().steps[step - 1].acknowledged = acknowledged;
+        steps.push(Step {
+            begun,
+            acknowledged: disk.age(),
+            deletes,
+        });
     }
+    (task, steps)
 }
 
 /// Checks what is left of a task's work after a cut at `age`.
-async fn check(store: &EmbeddedStore, task: usize, history: &History, age: usize) {
-    let acknowledged = history.steps.iter().rposition(|step| step.acknowledged <= age);
+async fn check(store: &EmbeddedStore, task: usize, steps: &[Step], age: usize) {
+    let acknowledged = steps.iter().rposition(|step| step.acknowledged <= age);
     let acknowledged = acknowledged.map_or(0, |place| place + 1);
-    let begun = history.steps.iter().filter(|step| step.begun <= age).count();
+    let begun = steps.iter().filter(|step| step.begun <= age).count();
     let mut found = Vec::new();
     for entry in store.get_many(&keys(task), Default::default()).await {
         found.push(entry.unwrap().map(|entry| entry.value));
@@ -83,7 +76,7 @@ async fn check(store: &EmbeddedStore, task: usize, history: &History, age: usize
             assert!((acknowledged..=begun).contains(&step), "{step} at {age}");
         }
         None => {
-            let deleted = |step: usize| step == 0 || history.steps[step - 1].deletes;
+            let deleted = |step: usize| step == 0 || steps[step - 1].deletes;
             assert!((acknowledged..=begun).any(deleted), "lost at {age}");
         }
     }
@@ -93,14 +86,11 @@ async fn check(store: &EmbeddedStore, task: usize, history: &History, age: usize
 async fn a_power_cut_at_any_moment_leaves_what_was_acknowledged_and_no_half_of_anything() {
     let disk = Disk::new();
     let store = open(&disk).await.unwrap();
-    let histories: Vec<Arc<Mutex<History>>> = (0..TASKS).map(|_| Arc::default()).collect();
     let mut tasks = JoinSet::new();
-    for (task, history) in histories.iter().enumerate() {
-        tasks.spawn(work(store.clone(), disk.clone(), task, Arc::clone(history)));
+    for task in 0..TASKS {
+        tasks.spawn(work(store.clone(), disk.clone(), task));
     }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
-    }
+    let histories = tasks.join_all().await;
     store.close().await.unwrap();
 
     let mut rng = Rng::with_seed(7);
@@ -116,8 +106,8 @@ async fn a_power_cut_at_any_moment_leaves_what_was_acknowledged_and_no_half_of_a
         let store = open(&after)
             .await
             .unwrap_or_else(|error| panic!("at {age}: {error}"));
-        for (task, history) in histories.iter().enumerate() {
-            check(&store, task, &history.lock().unwrap(), age).await;
+        for (task, steps) in &histories {
+            check(&store, *task, steps, age).await;
         }
         // It goes on from there.
         let [key, ..] = keys(0);

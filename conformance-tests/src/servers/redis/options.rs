@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub struct RedisOptions {
     pub(super) append_only: bool,
     pub(super) password: Option<String>,
     pub(super) user: Option<User>,
+    pub(super) tls: bool,
     pub(super) node_timeout: Option<Duration>,
     pub(super) config: Vec<(String, Vec<String>)>,
 }
@@ -59,6 +61,13 @@ impl RedisOptions {
         self
     }
 
+    /// The server also listens with TLS, with a certificate made for it, and `url` is for that.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
     /// The server refuses writes when it uses this much memory, with `OOM`.
     #[must_use]
     pub fn max_memory(self, bytes: u64) -> Self {
@@ -96,8 +105,15 @@ impl RedisOptions {
             .as_millis()
     }
 
-    /// The `user:password@` of a URL for those who use the server.
-    pub(super) fn userinfo(&self) -> String {
+    /// The URL of one or more servers, with `redis` or `rediss` before the rest of the scheme.
+    pub(super) fn url(&self, kind: &str, addrs: &[SocketAddr]) -> String {
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        let addrs: Vec<_> = addrs.iter().map(SocketAddr::to_string).collect();
+        format!("{scheme}{kind}://{}{}", self.userinfo(), addrs.join(","))
+    }
+
+    /// The `user:password@` for those who use the server.
+    fn userinfo(&self) -> String {
         match (&self.user, &self.password) {
             (Some(user), _) => format!("{}:{}@", escaped(&user.name), escaped(&user.password)),
             (None, Some(password)) => format!(":{}@", escaped(password)),

@@ -39,6 +39,15 @@ impl Reply {
         self.to_string()
     }
 
+    /// The bytes of a string; none for other answers.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bulk(bytes) => bytes,
+            _ => &[],
+        }
+    }
+
     /// The answers of a list; none for other answers.
     #[must_use]
     pub fn items(&self) -> &[Self] {
@@ -80,8 +89,7 @@ impl Connection {
     }
 
     pub(super) async fn command<A: AsRef<[u8]>>(&mut self, command: &[A]) -> Result<Reply, ServerError> {
-        let name = command.first().map_or(&b""[..], AsRef::as_ref);
-        let name = String::from_utf8_lossy(name).into_owned();
+        let name = name(command);
         match in_time(self.exchange(command)).await {
             Ok(Reply::Error(answer)) => Err(ServerError::Command {
                 command: name,
@@ -114,6 +122,15 @@ impl Connection {
             }
         }
     }
+}
+
+/// What to call a command in an error: its first word, or two where the first says little; no argument.
+fn name<A: AsRef<[u8]>>(command: &[A]) -> String {
+    let word = |place: usize| command.get(place).map_or(&b""[..], AsRef::as_ref);
+    let says_little = [b"CLUSTER", &b"SENTINEL"[..], b"CONFIG"].contains(&word(0));
+    let words = [word(0), word(1)];
+    let name = &words[..if says_little { 2 } else { 1 }].join(&b' ');
+    String::from_utf8_lossy(name).into_owned()
 }
 
 async fn in_time<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -1,6 +1,6 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use tokio::sync::OnceCell;
 
 use super::options::{ADMIN, Config};
 use super::resp::Connection;
+use super::tls::Tls;
 use super::{RedisOptions, Reply, program};
 use crate::servers::{Group, Process, ServerError, free_port};
 
-/// How long a server may take until it answers. It takes some 50 ms; the rest is for machines with much else to do.
+/// How long a server may take until it answers. It takes some 20 ms; the rest is for machines with much else to do.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often to try again when another process was quicker to take the port.
@@ -24,9 +25,19 @@ const PORT_ATTEMPTS: usize = 10;
 pub struct RedisServer {
     process: Process,
     port: u16,
-    options: RedisOptions,
+    tls_port: Option<u16>,
+    role: Role,
+    site: Arc<Site>,
+}
+
+/// What servers that are started together share.
+#[derive(Debug)]
+pub(super) struct Site {
+    group: Arc<Group>,
+    pub(super) options: RedisOptions,
     /// For [`ADMIN`], where there are users.
     admin_password: String,
+    tls: Option<Tls>,
 }
 
 /// What a server is for.
@@ -36,14 +47,62 @@ pub(super) enum Role {
     Sentinel,
 }
 
+impl Site {
+    pub(super) fn new(name: &str, options: RedisOptions) -> Result<Arc<Self>, ServerError> {
+        let group = Group::new(name)?;
+        let tls = options.tls.then(|| Tls::make(group.folder())).transpose()?;
+        Ok(Arc::new(Self {
+            group,
+            options,
+            admin_password: format!("{:032x}", fastrand::u128(..)),
+            tls,
+        }))
+    }
+
+    /// The name and password for a server's commands to another, where there are users.
+    pub(super) fn admin(&self) -> Option<[&str; 2]> {
+        self.options.has_users().then_some([ADMIN, &self.admin_password])
+    }
+
+    fn config(&self, port: u16, tls_port: Option<u16>, folder: &Path, role: Role) -> Config {
+        let mut config = Config::default();
+        config.line("bind", ["127.0.0.1"]);
+        config.line("port", [port.to_string()]);
+        config.line("daemonize", ["no"]);
+        config.line("logfile", [""]);
+        config.path("dir", folder);
+        if let (Some(tls), Some(port)) = (&self.tls, tls_port) {
+            tls.config(port, &mut config);
+        }
+        if role == Role::Sentinel {
+            return config;
+        }
+        config.path("unixsocket", &folder.join("redis.sock"));
+        config.line("save", [""]);
+        // Replicas come up without a pause or a file, and notice soon when their primary has gone silent.
+        config.line("repl-diskless-sync", ["yes"]);
+        config.line("repl-diskless-sync-delay", ["0"]);
+        config.line("repl-ping-replica-period", ["1"]);
+        if self.options.append_only {
+            config.line("appendonly", ["yes"]);
+            config.line("appendfsync", ["always"]);
+        }
+        self.options.access(&self.admin_password, &mut config);
+        for (directive, values) in &self.options.config {
+            config.line(directive, values);
+        }
+        config
+    }
+}
+
 impl RedisServer {
     /// Starts a server and waits until it answers.
     ///
     /// # Errors
     /// [`ServerError::NotInstalled`], or why it did not start.
     pub async fn start(options: RedisOptions) -> Result<Self, ServerError> {
-        let group = Group::new("redis")?;
-        Self::start_in(&group, "redis", Role::Store, &options, "", |_, _| {}).await
+        let site = Site::new("redis", options)?;
+        Self::start_in(&site, "redis", Role::Store, |_| {}).await
     }
 
     /// The server, without users or TLS, that all tests of this process share. It is started when it is first asked
@@ -58,39 +117,36 @@ impl RedisServer {
             .await
     }
 
-    /// Starts a server with further lines in its configuration, which may depend on its port.
+    /// Starts a server with further lines in its configuration.
     pub(super) async fn start_in(
-        group: &Arc<Group>,
+        site: &Arc<Site>,
         name: &str,
         role: Role,
-        options: &RedisOptions,
-        admin_password: &str,
-        more: impl Fn(u16, &mut Config),
+        more: impl Fn(&mut Config),
     ) -> Result<Self, ServerError> {
-        let admin_password = match admin_password {
-            "" => format!("{:032x}", fastrand::u128(..)),
-            given => given.to_owned(),
-        };
+        let folder = site.group.folder().join(name);
+        fs::create_dir_all(&folder)
+            .map_err(ServerError::io(format!("making the folder {}", folder.display())))?;
+        let file = folder.join("redis.conf");
         let mut attempt = 1;
         loop {
-            let port = free_port().map_err(ServerError::io("looking for a free port"))?;
-            let folder = group.folder().join(name);
-            fs::create_dir_all(&folder)
-                .map_err(ServerError::io(format!("making the folder {}", folder.display())))?;
-            let mut config = base_config(port, &folder, role, options, &admin_password);
-            more(port, &mut config);
-            let file = folder.join("redis.conf");
+            let free_port = || free_port().map_err(ServerError::io("looking for a free port"));
+            let port = free_port()?;
+            let tls_port = site.tls.is_some().then(free_port).transpose()?;
+            let mut config = site.config(port, tls_port, &folder, role);
+            more(&mut config);
             fs::write(&file, config.text())
                 .map_err(ServerError::io(format!("writing {}", file.display())))?;
-            let mut program = program::find()?.arg(file);
+            let mut program = program::find()?.arg(&file);
             if role == Role::Sentinel {
                 program = program.arg("--sentinel");
             }
             let server = Self {
-                process: Process::spawn(group, &format!("{name} on port {port}"), &folder, program)?,
+                process: Process::spawn(&site.group, &format!("{name} on port {port}"), &folder, program)?,
                 port,
-                options: options.clone(),
-                admin_password: admin_password.clone(),
+                tls_port,
+                role,
+                site: Arc::clone(site),
             };
             match server.wait_until_ready().await {
                 Err(error) if error.is_port_taken() && attempt < PORT_ATTEMPTS => attempt += 1,
@@ -99,22 +155,35 @@ impl RedisServer {
         }
     }
 
-    /// The server's address, without TLS.
+    /// The server's address: with TLS if its options say so, else in plain text.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.tls_port.unwrap_or(self.port)).into()
+    }
+
+    /// The server's address in plain text, which it has also with TLS.
+    #[must_use]
+    pub fn plain_addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// The server's URL, with the user and password of its options: `redis://127.0.0.1:17041`.
+    /// The server's URL, with the user and password of its options: `redis://127.0.0.1:17041`, or `rediss://` with
+    /// TLS.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://{}{}", self.options.userinfo(), self.addr())
+        self.site.options.url("", &[self.addr()])
     }
 
-    /// The server's Unix socket.
+    /// The server's Unix socket. A sentinel has none.
     #[must_use]
     pub fn unix_socket(&self) -> PathBuf {
         self.process.folder().join("redis.sock")
+    }
+
+    /// With TLS, the file with the certificate of the authority that a client has to trust, as PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.site.tls.as_ref().map(|tls| &*tls.ca)
     }
 
     /// The server's process, for its number, folder and output.
@@ -132,7 +201,7 @@ impl RedisServer {
         self.connect().await?.command(command).await
     }
 
-    /// The fields of `INFO`, as `name:value` lines.
+    /// A section of `INFO`, as lines of `name:value`.
     ///
     /// # Errors
     /// As [`command`](Self::command).
@@ -182,9 +251,11 @@ impl RedisServer {
 
     /// A connection as a user who may do everything.
     pub(super) async fn connect(&self) -> Result<Connection, ServerError> {
-        let mut connection = Connection::open(self.addr()).await?;
-        if self.options.has_users() {
-            connection.command(&["AUTH", ADMIN, &self.admin_password]).await?;
+        let mut connection = Connection::open(self.plain_addr()).await?;
+        if let Some([user, password]) = self.site.admin()
+            && self.role == Role::Store
+        {
+            connection.command(&["AUTH", user, password]).await?;
         }
         Ok(connection)
     }
@@ -208,35 +279,9 @@ impl RedisServer {
     }
 }
 
-fn base_config(
-    port: u16,
-    folder: &std::path::Path,
-    role: Role,
-    options: &RedisOptions,
-    admin_password: &str,
-) -> Config {
-    let mut config = Config::default();
-    config.line("bind", ["127.0.0.1"]);
-    config.line("port", [port.to_string()]);
-    config.line("daemonize", ["no"]);
-    config.line("logfile", [""]);
-    config.path("dir", folder);
-    if role == Role::Sentinel {
-        return config;
+/// Ends several servers side by side.
+pub(super) fn end_all<'a>(servers: impl IntoIterator<Item = &'a RedisServer>) {
+    for server in servers {
+        server.process.ask_to_end();
     }
-    config.path("unixsocket", &folder.join("redis.sock"));
-    config.line("save", [""]);
-    // Replicas come up without a pause or a file, and notice soon when their primary has gone silent.
-    config.line("repl-diskless-sync", ["yes"]);
-    config.line("repl-diskless-sync-delay", ["0"]);
-    config.line("repl-ping-replica-period", ["1"]);
-    if options.append_only {
-        config.line("appendonly", ["yes"]);
-        config.line("appendfsync", ["always"]);
-    }
-    options.access(admin_password, &mut config);
-    for (directive, values) in &options.config {
-        config.line(directive, values);
-    }
-    config
 }
