@@ -36,6 +36,7 @@
 //! | (always) | `MemoryStore` | `memory:` | tests and caches; it is gone with the process |
 //! | `embedded` (default) | `EmbeddedStore` | `file:state.redb` | one durable file, no server |
 //! | `redis` | `RedisStore` | `redis://host`, `redis-cluster://…`, `redis-sentinel://…` | Redis or Valkey |
+//! | `dynamodb` | `DynamoDbStore` | `dynamodb://table?region=…` | AWS Lambda and whatever runs beside it |
 //!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
 //! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does.
@@ -43,6 +44,8 @@
 mod config;
 mod open;
 
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 
@@ -50,6 +53,8 @@ pub mod embedded;
 pub mod redis;
 
 pub use config::Config;
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoDbStore;
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
 pub use open::open;

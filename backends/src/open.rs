@@ -6,6 +6,9 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use statestore_api::{Error, MemoryStore, Result, StateStore};
 
+#[cfg(feature = "dynamodb")]
+use crate::dynamodb::DynamoDbConfig;
+
 /// Opens the store of `url`. A store on a network service connects with its first request, or with
 /// [`ready`](StateStore::ready).
 ///
@@ -16,6 +19,7 @@ use statestore_api::{Error, MemoryStore, Result, StateStore};
 /// | `file:/var/lib/state.redb`, `file:///var/lib/state.redb` | the same at an absolute path |
 /// | `redis://host:6379/0`, `rediss://…`, `redis+unix:///run/redis.sock` | Redis or Valkey; see `RedisStore::open` for the options |
 /// | `redis-cluster://host1,host2`, `redis-sentinel://host1,host2/service` | the same as a cluster, or watched by sentinels |
+/// | `dynamodb://app-state?region=eu-central-1` | the DynamoDB table of this name; options as in the documentation of `dynamodb` |
 ///
 /// One store at a time has a file open. It is released soon after the last clone is dropped, not at once: until then it is
 /// [`InUse`](Error::InUse).
@@ -115,6 +119,7 @@ const BACKENDS: &[Backend] = &[
         ["redis", "rediss", "redis+unix", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"],
         feature: "redis", options: crate::redis::OPTIONS, redis
     ),
+    backend!(["dynamodb"], feature: "dynamodb", options: DynamoDbConfig::OPTIONS, dynamodb),
 ];
 
 async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
@@ -133,6 +138,12 @@ async fn embedded(location: Location) -> Result<Arc<dyn StateStore>> {
 #[cfg(feature = "redis")]
 async fn redis(location: Location) -> Result<Arc<dyn StateStore>> {
     Ok(Arc::new(crate::RedisStore::at(&location)?))
+}
+
+#[cfg(feature = "dynamodb")]
+async fn dynamodb(location: Location) -> Result<Arc<dyn StateStore>> {
+    let config = DynamoDbConfig::from_parts(&location.address, location.options)?;
+    Ok(Arc::new(crate::DynamoDbStore::new(config)?))
 }
 
 /// The path that a `file:` URL's address stands for.
@@ -174,7 +185,7 @@ pub(crate) struct Location {
 
 impl Location {
     /// Takes apart `rest`, which follows the scheme's colon, and adds its options to those `given` elsewhere.
-    fn new(scheme: &'static str, rest: &str, given: BTreeMap<String, String>) -> Result<Self> {
+    pub(crate) fn new(scheme: &'static str, rest: &str, given: BTreeMap<String, String>) -> Result<Self> {
         let refuse = |problem: String| Err(bad(format!("the `{scheme}:` URL {problem}")));
         if rest.contains('#') {
             return refuse("has a `#`: write it as `%23`".to_owned());

@@ -20,9 +20,11 @@
 //! All waiting is for a condition, and in bounds: what does not come in time is an error that tells what was
 //! waited for, how far it had come, and what the server said.
 //!
+//! - [`dynamodb`]: DynamoDB Local.
 //! - [`redis`]: Redis or Valkey, standalone, Cluster and Sentinel.
 //! - [`Group`], [`Process`], [`free_port`], [`wait_for`]: what they are made of, for further services.
 
+pub mod dynamodb;
 mod error;
 mod group;
 mod port;
