@@ -181,13 +181,6 @@ async fn a_listing_may_start_behind_any_text() {
     };
     let options = ListOptions::default();
     assert_eq!(ids(options.clone()).await, [1, 1024, 2, 1]);
-    // Longer than any id: what is behind its beginning need not be behind it.
-    let longer = "a".repeat(1023) + "ä";
-    assert_eq!(ids(options.clone().with_start_after(longer)).await, [2, 1]);
-    assert_eq!(
-        ids(options.clone().with_start_after(format!("{long}a"))).await,
-        [2, 1]
-    );
     assert_eq!(
         ids(options.clone().with_prefix("ab").with_start_after("ab")).await,
         []
@@ -200,7 +193,6 @@ async fn a_listing_may_start_behind_any_text() {
         ids(options.clone().with_prefix("a").with_start_after("b")).await,
         []
     );
-    assert_eq!(ids(options.clone().with_prefix("a".repeat(1025))).await, []);
     let token: PageToken = "nonsense".parse().unwrap();
     let refused = store
         .list_page(first.partition(), options.with_page_token(token))
