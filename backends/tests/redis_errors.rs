@@ -1,5 +1,6 @@
 //! What real servers say, and what becomes of it.
 #![cfg(all(feature = "redis", unix))]
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod redis_support;
 

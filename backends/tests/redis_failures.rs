@@ -1,5 +1,6 @@
 //! Writers go on while servers die, hang, forget and move: nothing is applied twice, no version is reused.
 #![cfg(all(feature = "redis", unix))]
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod redis_support;
 

@@ -1,5 +1,6 @@
 //! The index does not grow without end under expiry.
 #![cfg(all(feature = "redis", unix))]
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod redis_support;
 

@@ -1,5 +1,6 @@
 //! What each operation costs, counted on the wire.
 #![cfg(all(feature = "redis", unix))]
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod redis_support;
 

@@ -1,4 +1,5 @@
 //! Servers and stores that several tests of Redis use.
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 pub(crate) mod load;

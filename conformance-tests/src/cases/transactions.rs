@@ -1,6 +1,6 @@
 //! Transactions: puts, deletes and checks in one partition, all or nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -584,7 +584,7 @@ pub async fn a_hundred_operations_apply(subject: &Subject) {
         limit >= portable,
         "{limit} operations are fewer than every store takes"
     );
-    for count in HashSet::from([portable, limit.min(1000)]) {
+    for count in BTreeSet::from([portable, limit.min(1000)]) {
         let keys = many(subject, count);
         let create = keys.iter().map(|key| TransactOp::put(key.clone(), "created"));
         let versions = apply(subject, &format!("{count} puts"), create.collect()).await;

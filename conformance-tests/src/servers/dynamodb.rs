@@ -58,9 +58,7 @@ impl DynamoDbServer {
             .arg(port.to_string());
         let process = Process::spawn(&group, "DynamoDB Local", &group.folder().join("server"), program)?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        process
-            .wait_until_ready(LONGEST_START, || answers(addr))
-            .await?;
+        process.wait_until_ready(LONGEST_START, || answers(addr)).await?;
         Ok(Self { process, addr })
     }
 
@@ -105,7 +103,11 @@ async fn answers(addr: SocketAddr) -> Result<(), ServerError> {
 
 /// The folder that `scripts/setup-dynamodb` fills, if it is filled.
 fn folder() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let cache = variable("STATESTORE_CACHE").or_else(|| {
         let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
         Some(caches.join("statestore"))
@@ -117,6 +119,7 @@ fn folder() -> Option<PathBuf> {
 fn not_installed() -> ServerError {
     ServerError::NotInstalled {
         service: "DynamoDB Local",
-        help: "run `scripts/setup-dynamodb`, or let STATESTORE_TEST_DYNAMODB name another DynamoDB".to_owned(),
+        help: "run `scripts/setup-dynamodb`, or let STATESTORE_TEST_DYNAMODB name another DynamoDB"
+            .to_owned(),
     }
 }
