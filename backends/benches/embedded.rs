@@ -1,7 +1,8 @@
 //! What a durable write costs when many share one sync, and what a read costs, beside redb used directly.
 //!
 //! `put` is the time for each of many puts of 1 KB that are on the disk when they return: by 64 tasks at once through
-//! [`EmbeddedStore`], by one task alone, and by one commit a put in redb. `get` is one read of 1 KB.
+//! [`EmbeddedStore`], by one task alone, and by one commit a put in redb. `get` is one read of 1 KB, and `page` 100 of
+//! 10,000 entries at the start, in the middle and at the end of a partition.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use redb::{Database, ReadableDatabase, TableDefinition};
-use statestore::{Bytes, EmbeddedStore, Key, StateStore};
+use statestore::{Bytes, EmbeddedStore, Key, ListOptions, StateStore};
 use tokio::runtime::Runtime;
 
 const TABLE: TableDefinition<'_, (&[u8], &[u8]), &[u8]> = TableDefinition::new("raw");
@@ -170,5 +171,24 @@ fn gets(criterion: &mut Criterion) {
     runtime.block_on(store.close()).unwrap();
 }
 
-criterion_group!(benches, puts, gets);
+/// A page of 100 of 10,000 keys costs the same wherever it is.
+fn pages(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let runtime = runtime();
+    let store = runtime.block_on(store(&folder.path().join("pages.redb")));
+    let mut group = criterion.benchmark_group("page of 100 of 10,000");
+    for (place, after) in [("start", 0), ("middle", 5_000), ("end", KEYS - 101)] {
+        group.bench_function(place, |bencher| {
+            bencher.to_async(&runtime).iter(|| async {
+                let options = ListOptions::default().with_start_after(key(after).id());
+                let page = store.list_page("bench", options).await.unwrap();
+                assert_eq!(page.items.len(), 100);
+            });
+        });
+    }
+    group.finish();
+    runtime.block_on(store.close()).unwrap();
+}
+
+criterion_group!(benches, puts, gets, pages);
 criterion_main!(benches);
