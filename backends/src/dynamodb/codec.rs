@@ -281,6 +281,6 @@ mod tests {
         let overhead = names + stamps + numbers;
         assert!(overhead < 256, "{overhead}");
         assert!(MAX_PARTITION + MAX_ID + MAX_VALUE + overhead <= 400 * 1024);
-        assert!(MAX_VALUE >= statestore_api::Capabilities::PORTABLE_VALUE_BYTES);
+        const { assert!(MAX_VALUE >= statestore_api::Capabilities::PORTABLE_VALUE_BYTES) };
     }
 }
