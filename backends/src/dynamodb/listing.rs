@@ -29,11 +29,9 @@ impl DynamoDbStore {
             Bound::Included(_) | Bound::Unbounded => None,
         };
         // DynamoDB refuses a start that lies outside of what is asked for: behind the prefix nothing is left.
-        if prefix.len() > codec::MAX_ID || after.is_some_and(|after| !query.belongs(after)) {
+        if after.is_some_and(|after| !query.belongs(after)) {
             return Ok(Page::default());
         }
-        // It also refuses one that is longer than an id can be. What follows the shortened one but not the whole is filtered.
-        let start = after.map(|after| &after[..after.floor_char_boundary(codec::MAX_ID)]);
 
         let ready = self.connection.ready().await?;
         let now = self.now();
@@ -57,12 +55,11 @@ impl DynamoDbStore {
             .set_projection_expression(projection(options.projection))
             .consistent_read(options.consistency == Consistency::Strong)
             .limit(limit(options.page_size))
-            .set_exclusive_start_key(start.map(|start| codec::place(partition, start)));
+            .set_exclusive_start_key(after.map(|after| codec::place(partition, after)));
         let answer = read!(ready, request)
             .await
             .map_err(|error| self.context(ready, false).error(error))?;
-        let mut items = lines(answer.items.unwrap_or_default(), options.projection, now)?;
-        items.retain(|item| after.is_none_or(|after| item.key.id() > after));
+        let items = lines(answer.items.unwrap_or_default(), options.projection, now)?;
         let next = answer
             .last_evaluated_key
             .map(|last| codec::key_of(&last))

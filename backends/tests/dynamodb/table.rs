@@ -161,7 +161,7 @@ async fn segments_of_a_scan_find_each_key_once() {
 }
 
 #[tokio::test]
-async fn a_listing_may_start_behind_any_text() {
+async fn a_listing_may_start_anywhere() {
     let (config, _) = local().await;
     let store = DynamoDbStore::new(config.clone()).unwrap();
     let first = key("a");
@@ -181,6 +181,8 @@ async fn a_listing_may_start_behind_any_text() {
     };
     let options = ListOptions::default();
     assert_eq!(ids(options.clone()).await, [1, 1024, 2, 1]);
+    let behind_all_as = options.clone().with_start_after(long.clone());
+    assert_eq!(ids(behind_all_as).await, [2, 1]);
     assert_eq!(
         ids(options.clone().with_prefix("ab").with_start_after("ab")).await,
         []
