@@ -134,28 +134,3 @@ fn be_quiet() {
         }));
     });
 }
-
-#[test]
-#[ignore]
-fn timing() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name(THREAD)
-        .enable_time()
-        .build()
-        .unwrap();
-    let mut all = Vec::new();
-    for case in cases() {
-        let began = std::time::Instant::now();
-        let _ = runtime.block_on(async {
-            tokio::spawn(async move { case.run(subject((crate::right::ALL[0].fault)())).await }).await
-        });
-        all.push((began.elapsed().as_millis(), case.name));
-    }
-    all.sort();
-    all.reverse();
-    for (ms, name) in all.iter().take(25) {
-        println!("{ms:5} {name}");
-    }
-    println!("{}", all.iter().map(|a| a.0).sum::<u128>());
-}
