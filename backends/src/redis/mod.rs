@@ -58,7 +58,7 @@
 //! [`Unavailable`](statestore_api::Error::Unavailable), not applied, and worth a retry; that ends with the move.
 //!
 //! # Time
-//! The server judges expiry, by its own clock; after a failover the new primary does. [`Ttl::After`](statestore_api::Ttl::After)
+//! The server judges expiry, by its own clock; after a failover the new primary does. [`Ttl::After`]
 //! counts from the server's time at the write.
 //!
 //! # What a failover can lose
