@@ -5,6 +5,7 @@
 //!
 //! - [`cases`]: the sentences, in groups; [`contract`], [`restart()`] and [`clock()`] list them.
 //! - [`Subject`]: the store under test.
+//! - [`history`]: what concurrent clients saw, and a checker of whether it is linearizable.
 //! - [`proxy`]: a TCP proxy that counts what a store sends to its server.
 //! - `servers`, with the feature of that name: starting and stopping real servers.
 
@@ -14,6 +15,7 @@ mod case;
 pub mod cases;
 mod configured;
 mod expect;
+pub mod history;
 pub mod proxy;
 #[cfg(all(feature = "servers", unix))]
 pub mod servers;
