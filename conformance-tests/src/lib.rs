@@ -7,6 +7,7 @@
 //! - [`Subject`]: the store under test.
 //! - [`history`]: what concurrent clients saw, and a checker of whether it is linearizable.
 //! - [`proxy`]: a TCP proxy that counts what a store sends to its server.
+//! - [`workload`]: concurrent clients whose history is recorded and checked, with and without faults.
 //! - `servers`, with the feature of that name: starting and stopping real servers.
 
 #[macro_use]
@@ -20,6 +21,7 @@ pub mod proxy;
 #[cfg(all(feature = "servers", unix))]
 pub mod servers;
 mod subject;
+pub mod workload;
 
 pub use case::Case;
 pub use cases::{clock, contract, restart};

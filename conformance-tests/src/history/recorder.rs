@@ -30,36 +30,45 @@ impl Log {
 /// An operation that was invoked, to be completed.
 #[derive(Debug)]
 #[must_use = "what is not completed is of unknown outcome"]
-pub struct Invocation(usize);
+pub struct Invocation {
+    place: usize,
+    /// When, as in [`Operation::invoked`].
+    pub(crate) time: u64,
+}
 
 impl Recorder {
     /// To be called before the operation is begun.
     pub fn invoke(&self, client: usize, key: &Key, call: Call) -> Invocation {
         let mut log = self.log();
+        let time = log.tick();
         let operation = Operation {
             client,
-            invoked: log.tick(),
+            invoked: time,
             completed: None,
             call,
             outcome: Outcome::Unknown,
         };
         log.operations.push(Some((key.clone(), operation)));
-        Invocation(log.operations.len() - 1)
+        Invocation {
+            place: log.operations.len() - 1,
+            time,
+        }
     }
 
-    /// To be called when it was answered.
-    pub fn complete(&self, invocation: Invocation, outcome: Outcome) {
+    /// To be called when it was answered. Returns when that was.
+    pub fn complete(&self, invocation: Invocation, outcome: Outcome) -> u64 {
         let mut log = self.log();
         let now = log.tick();
-        if let Some((_, operation)) = &mut log.operations[invocation.0] {
+        if let Some((_, operation)) = &mut log.operations[invocation.place] {
             operation.completed = (outcome != Outcome::Unknown).then_some(now);
             operation.outcome = outcome;
         }
+        now
     }
 
     /// To be called when it failed and is known to have had no effect, nor to have one later.
     pub fn withdraw(&self, invocation: Invocation) {
-        self.log().operations[invocation.0] = None;
+        self.log().operations[invocation.place] = None;
     }
 
     /// What was recorded so far.
