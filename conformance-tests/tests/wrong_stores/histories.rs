@@ -64,6 +64,17 @@ async fn explore() {
     for store in crate::all() {
         let found = caught(store.fault, 12).await;
         let (time, caught) = found.unwrap_or_default();
-        println!("{:<50} {:>6} {}", store.name, time.as_millis(), caught.lines().next().unwrap_or("").chars().take(150).collect::<String>());
+        println!(
+            "{:<50} {:>6} {}",
+            store.name,
+            time.as_millis(),
+            caught
+                .lines()
+                .next()
+                .unwrap_or("")
+                .chars()
+                .take(150)
+                .collect::<String>()
+        );
     }
 }
