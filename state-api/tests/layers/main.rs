@@ -1,6 +1,6 @@
 //! The layers over a store whose requests fail as the test says, by a clock that stands still while anything can go on.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod logs;
 mod outages;
