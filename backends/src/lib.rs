@@ -42,6 +42,7 @@
 //! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does.
 
 mod config;
+mod layers;
 mod open;
 
 #[cfg(feature = "dynamodb")]

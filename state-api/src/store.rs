@@ -181,7 +181,7 @@ pub trait StateStore: Debug + Send + Sync {
 
     /// Finishes what is under way and lets go of files and connections, for all clones: before the process ends, or before
     /// another opens the same file. May be repeated. A store that was closed is not to be used any more; one that holds a file refuses it with
-    /// [`Unavailable`](crate::Error::Unavailable).
+    /// [`Closed`](crate::Error::Closed).
     ///
     /// # Errors
     /// Those of the store; nothing that was acknowledged is lost.
