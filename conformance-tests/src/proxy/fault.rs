@@ -27,9 +27,9 @@ pub enum Fault {
     Stall(Duration),
     /// From this request on so many bytes a second pass in each direction.
     Throttle(u64),
-    /// The request is held back until the client has given up (has closed the connection, or cancelled the request), at
-    /// the longest for this time. Then the client's connection is closed, the server gets the request, and its reply is
-    /// thrown away.
+    /// The request is held back for this time, which is to be longer than the client waits, and so are those behind it, which
+    /// are lost. Then the client's connection is closed if it has not closed it, the server gets the request, and its reply
+    /// is thrown away.
     Late(Duration),
 }
 
@@ -60,7 +60,7 @@ impl Fault {
             Self::CutReply,
             Self::Stall(patience * 3 / 2),
             Self::Throttle(20_000),
-            Self::Late(patience * 3 / 2),
+            Self::Late(patience * 2),
         ]
     }
 }

@@ -24,9 +24,7 @@ pub(super) struct Piece {
     pub(super) of: Option<u64>,
     /// Whether that request ends with this piece.
     pub(super) ends: bool,
-    /// Whether the client says with it that it waits no longer for the answer.
-    pub(super) gives_up: bool,
-}
+    pub(super)}
 
 /// The bytes are not of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +82,6 @@ impl Parser {
                 last: true,
                 of: None,
                 ends: false,
-                gives_up: false,
             })),
         }
     }
@@ -102,7 +99,6 @@ impl Parser {
             piece.len += more.len;
             piece.last = more.last;
             piece.ends = more.ends;
-            piece.gives_up |= more.gives_up;
         }
         Ok(Some(piece))
     }

@@ -104,7 +104,6 @@ impl Requests {
             last,
             of: Some(self.count),
             ends: last,
-            gives_up: false,
         }))
     }
 }

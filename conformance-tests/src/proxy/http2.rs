@@ -56,7 +56,6 @@ impl Frame {
             last,
             of: self.is_of_a_stream().then_some(self.stream.into()),
             ends: last && ends,
-            gives_up: self.kind == RST_STREAM,
         }
     }
 }

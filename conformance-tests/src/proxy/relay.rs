@@ -161,8 +161,8 @@ impl Requests<'_> {
         loop {
             let ended = read(&mut from, incoming).await?;
             while let Some(piece) = next_of_client(incoming, self.link, self.tally) {
-                if let Some((held, longest)) = self.pass(piece, incoming).await? {
-                    return hold(held, longest, &mut from, incoming, self.link, self.tally).await;
+                if let Some((held, time)) = self.pass(piece, incoming).await? {
+                    return hold(held, time, &mut from, incoming, self.link, self.tally).await;
                 }
             }
             if ended {
@@ -194,7 +194,7 @@ impl Requests<'_> {
                             .throttle
                             .store(rate.max(THROTTLED_WRITES), Ordering::SeqCst);
                     }
-                    Fault::Late(longest) => {
+                    Fault::Late(time) => {
                         let held = Held {
                             of,
                             name: piece.request.take().unwrap_or_default(),
@@ -202,7 +202,7 @@ impl Requests<'_> {
                             whole: piece.ends,
                             _pending: pending,
                         };
-                        return Ok(Some((held, longest)));
+                        return Ok(Some((held, time)));
                     }
                 }
             }
@@ -247,38 +247,32 @@ fn next_of_server(incoming: &mut Incoming, link: &Link) -> Option<Piece> {
     })
 }
 
-/// Keeps a request, and what belongs to it, until the client gives up or the time is over.
+/// Keeps a request, and what belongs to it, for so long. Whatever else the client sends meanwhile is lost.
 async fn hold(
     mut held: Held,
-    longest: Duration,
+    time: Duration,
     from: &mut ReadHalf<'_>,
     incoming: &mut Incoming,
     link: &Link,
     tally: &Tally,
 ) -> Result<(), Broken> {
-    let given_up = async {
+    let reads = async {
         loop {
             while let Some(piece) = next_of_client(incoming, link, tally) {
                 let bytes = incoming.buffer.split_to(piece.len);
-                if piece.of == Some(held.of) && piece.gives_up {
-                    return;
-                }
                 if !held.whole {
                     held.bytes.extend_from_slice(&bytes);
                     held.whole = piece.of == Some(held.of) && piece.ends;
                 }
             }
             if !matches!(read(from, incoming).await, Ok(false)) {
-                return;
+                // The client has given up. The request is still under way.
+                return std::future::pending::<()>().await;
             }
         }
     };
-    // Whichever comes first, the client gets no answer.
-    let _ = timeout(longest, given_up).await;
-    if held.whole {
-        return Err(Broken::Late(held));
-    }
-    Err(Broken::Cut)
+    let _ = timeout(time, reads).await;
+    Err(if held.whole { Broken::Late(held) } else { Broken::Cut })
 }
 
 /// Passes a request on that was held back, and waits until the server answers it.

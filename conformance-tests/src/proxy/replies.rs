@@ -52,7 +52,6 @@ impl Replies {
             last,
             of,
             ends: last,
-            gives_up: false,
         }))
     }
 

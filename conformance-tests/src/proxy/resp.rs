@@ -94,7 +94,6 @@ impl Commands {
             last,
             of: Some(self.count),
             ends: last,
-            gives_up: false,
         }))
     }
 }
