@@ -24,7 +24,7 @@ pub(super) struct Piece {
     pub(super) of: Option<u64>,
     /// Whether that request ends with this piece.
     pub(super) ends: bool,
-    pub(super)}
+}
 
 /// The bytes are not of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -272,7 +272,11 @@ async fn hold(
         }
     };
     let _ = timeout(time, reads).await;
-    Err(if held.whole { Broken::Late(held) } else { Broken::Cut })
+    Err(if held.whole {
+        Broken::Late(held)
+    } else {
+        Broken::Cut
+    })
 }
 
 /// Passes a request on that was held back, and waits until the server answers it.
