@@ -5,6 +5,7 @@
 //!
 //! - [`cases`]: the sentences, in groups; [`contract`], [`restart()`] and [`clock()`] list them.
 //! - [`Subject`]: the store under test.
+//! - [`faults`]: what a store answers when the network fails, as tests, for a store with a server.
 //! - [`history`]: what concurrent clients saw, and a checker of whether it is linearizable.
 //! - [`proxy`]: a TCP proxy that counts what a store sends to its server.
 //! - [`workload`]: concurrent clients whose history is recorded and checked, with and without faults.
@@ -16,6 +17,7 @@ mod case;
 pub mod cases;
 mod configured;
 mod expect;
+pub mod faults;
 pub mod history;
 pub mod proxy;
 #[cfg(all(feature = "servers", unix))]

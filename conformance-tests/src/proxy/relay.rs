@@ -364,8 +364,8 @@ async fn forward(
                 usize::try_from(rate / THROTTLED_WRITES).map_or(bytes.len(), |most| most.min(bytes.len()))
             }
         };
-        if rate > 0 {
-            sleep(Duration::from_micros(most as u64 * 1_000_000 / rate)).await;
+        if let Some(micros) = (most as u64 * 1_000_000).checked_div(rate) {
+            sleep(Duration::from_micros(micros)).await;
         }
         match tally.write(direction, to, &bytes[..most], &mut request) {
             Ok(0) => return Err(Broken::Sink),
