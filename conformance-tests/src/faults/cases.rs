@@ -1,32 +1,43 @@
+use std::path::Path;
+
+use futures::future::join_all;
 use statestore_api::{Resolution, StateStore, Version};
 
 use super::operation::{Answer, Trial, Word};
-use super::{FaultSubject, Meanwhile, Operation, SCENARIOS, Scenario};
+use super::{FaultSubject, Meanwhile, Operation, SCENARIOS, Scenario, table};
 use crate::expect::ok;
 use crate::proxy::Fault;
 
-/// Runs one case, and returns what came of it, as a cell of the table.
+/// Runs the cases of a scenario, each on a subject of its own, and checks the rows of the table in `file` that are about
+/// them, or writes them.
 ///
 /// # Panics
-/// When the store does not answer as the contract demands.
-pub async fn check(subject: &FaultSubject, scenario: &str, operation: &str) -> String {
-    let what = format!("{scenario}, {operation}");
+/// When the store does not answer as the contract demands, or the table is not current.
+pub async fn check(subject: impl AsyncFn() -> FaultSubject, scenario: &str, file: &Path) {
     let scenario = SCENARIOS.iter().find(|known| known.name == scenario);
-    let scenario = scenario.unwrap_or_else(|| panic!("{what}: no such scenario"));
-    let operation = Operation::ALL.iter().find(|(name, _)| *name == operation);
-    let (_, operation) = *operation.unwrap_or_else(|| panic!("{what}: no such operation"));
-    let case = Case {
-        subject,
-        scenario,
-        operation,
-        direct: &*subject.direct().await,
-        what,
-    };
-    let cell = case.by_hand().await;
-    if matches!(scenario.meanwhile, Meanwhile::Nothing) {
-        case.by_retry().await;
-    }
-    cell
+    let scenario = scenario.expect("the macro names those that there are");
+    let cells = Operation::ALL
+        .into_iter()
+        .filter(|(name, _)| scenario.operations.contains(name))
+        .map(async |(name, operation)| {
+            let subject = subject().await;
+            let direct = subject.direct().await;
+            let case = Case {
+                subject: &subject,
+                scenario,
+                operation,
+                direct: &*direct,
+                what: format!("{}, {name}", scenario.name),
+            };
+            let cell = case.by_hand().await;
+            if matches!(scenario.meanwhile, Meanwhile::Nothing) {
+                case.by_retry().await;
+            }
+            (name, cell)
+        });
+    let cells = join_all(cells).await;
+    let backend = subject().await.direct().await.capabilities().backend;
+    table::check(file, backend, scenario, &cells);
 }
 
 struct Case<'a> {

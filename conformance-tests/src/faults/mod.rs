@@ -1,7 +1,7 @@
 //! What a store answers when the network fails: each [`Fault`], on each
 //! operation, with and without other writers, on any store that has a server.
 //!
-//! [`fault_tests!`](crate::fault_tests) makes a test of each pair of a scenario and an operation. A case sends the operation
+//! [`fault_tests!`](crate::fault_tests) makes a test of each scenario, with a case for each operation. A case sends it
 //! through the proxy, which makes the fault; lets others write, or the client crash; sends the operation again as the next
 //! attempt of the same write, or resolves it; and holds what it is answered against what is really there, which it
 //! reads past the proxy. What is demanded is what the contract says of exactly once, no less:
@@ -10,14 +10,14 @@
 //! - a [`Conflict`](statestore_api::Error::Conflict) is only ever the doing of others;
 //! - what arrives late changes nothing.
 //!
-//! [`storm`] is many clients that lose their connections again and again. [`table`] has the outcomes as a table for the
-//! documentation, and a check that it is as the documentation has it.
+//! The outcomes stand in a table of the documentation, which the tests write, or check. [`storm`] is many clients that
+//! lose their connections again and again.
 
 mod cases;
 mod operation;
 mod storm;
 mod subject;
-pub mod table;
+mod table;
 
 pub use self::cases::check;
 pub use self::operation::Operation;
@@ -46,116 +46,85 @@ struct Scenario {
     name: &'static str,
     fault: fn(patience: Duration) -> Fault,
     meanwhile: Meanwhile,
+    /// To which operations, by their names.
+    operations: &'static [&'static str],
 }
+
+/// Every operation.
+const ALL: &[&str] = &[
+    "get",
+    "create",
+    "compare_and_set",
+    "put",
+    "touch",
+    "delete",
+    "delete_always",
+    "transaction",
+    "batch",
+];
+/// Those of one write that others can disturb.
+const WRITES: &[&str] = &[
+    "create",
+    "compare_and_set",
+    "put",
+    "touch",
+    "delete",
+    "transaction",
+];
+/// The same that leave an entry.
+const PUTS: &[&str] = &["create", "compare_and_set", "put", "touch", "transaction"];
+/// The same under a condition that holds once at the most. (Without one, what comes late is applied late.)
+const ONCE: &[&str] = &["create", "compare_and_set", "touch", "delete", "transaction"];
+/// All but the delete without a condition.
+const KNOWN: &[&str] = &[
+    "get",
+    "create",
+    "compare_and_set",
+    "put",
+    "touch",
+    "delete",
+    "transaction",
+    "batch",
+];
 
 /// How much longer than the client waits a request is held back: there is to be time for what happens meanwhile.
 const LATE: u32 = 3;
 
-const fn scenario(name: &'static str, fault: fn(Duration) -> Fault, meanwhile: Meanwhile) -> Scenario {
-    Scenario {
-        name,
-        fault,
-        meanwhile,
-    }
-}
-
-const SCENARIOS: &[Scenario] = &[
-    scenario("refused_connection", |_| Fault::Refuse, Meanwhile::Nothing),
-    scenario(
-        "delayed_request",
-        |patience| Fault::Delay(patience / 5),
-        Meanwhile::Nothing,
-    ),
-    scenario(
-        "throttled_connection",
-        |_| Fault::Throttle(20_000),
-        Meanwhile::Nothing,
-    ),
-    scenario(
-        "cut_before_the_request",
-        |_| Fault::CutRequest,
-        Meanwhile::Nothing,
-    ),
-    scenario(
-        "cut_before_the_request_and_another_writes",
-        |_| Fault::CutRequest,
-        Meanwhile::Writes(|_| 1),
-    ),
-    scenario(
-        "cut_before_the_request_and_a_crash",
-        |_| Fault::CutRequest,
-        Meanwhile::Crash,
-    ),
-    scenario("lost_reply", |_| Fault::LoseReply, Meanwhile::Nothing),
-    scenario(
-        "lost_reply_and_another_writes",
-        |_| Fault::LoseReply,
-        Meanwhile::Writes(|_| 1),
-    ),
-    scenario(
-        "lost_reply_and_one_write_less_than_is_remembered",
-        |_| Fault::LoseReply,
-        Meanwhile::Writes(|remembered| remembered - 1),
-    ),
-    scenario(
-        "lost_reply_and_one_write_more_than_is_remembered",
-        |_| Fault::LoseReply,
-        Meanwhile::Writes(|remembered| remembered + 1),
-    ),
-    scenario(
-        "lost_reply_and_another_deletes",
-        |_| Fault::LoseReply,
-        Meanwhile::Deletes,
-    ),
-    scenario("lost_reply_and_a_crash", |_| Fault::LoseReply, Meanwhile::Crash),
-    scenario("cut_in_the_reply", |_| Fault::CutReply, Meanwhile::Nothing),
-    scenario(
-        "stalled_reply",
-        |patience| Fault::Stall(patience * 3 / 2),
-        Meanwhile::Nothing,
-    ),
-    scenario(
-        "late_delivery",
-        |patience| Fault::Late(patience * LATE),
-        Meanwhile::Nothing,
-    ),
-    scenario(
-        "late_delivery_and_another_writes",
-        |patience| Fault::Late(patience * LATE),
-        Meanwhile::Writes(|_| 1),
-    ),
-];
-
-/// Hands every case there is to a macro: scenarios with their operations.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __fault_cases {
-    ($callback:path, $($arguments:tt)*) => {
-        $callback! { $($arguments)*
-            refused_connection { get create compare_and_set put touch delete delete_always transaction batch }
-            delayed_request { get create compare_and_set put touch delete delete_always transaction batch }
-            throttled_connection { get create compare_and_set put touch delete delete_always transaction batch }
-            cut_before_the_request { get create compare_and_set put touch delete delete_always transaction batch }
-            cut_before_the_request_and_another_writes { create compare_and_set put touch delete transaction }
-            cut_before_the_request_and_a_crash { create compare_and_set put touch delete transaction }
-            lost_reply { get create compare_and_set put touch delete delete_always transaction batch }
-            lost_reply_and_another_writes { create compare_and_set put touch delete transaction }
-            lost_reply_and_one_write_less_than_is_remembered { create compare_and_set put touch transaction }
-            lost_reply_and_one_write_more_than_is_remembered { create compare_and_set put touch transaction }
-            lost_reply_and_another_deletes { create compare_and_set put touch transaction }
-            lost_reply_and_a_crash { create compare_and_set put touch delete transaction }
-            cut_in_the_reply { get create compare_and_set put touch delete delete_always transaction batch }
-            stalled_reply { get create compare_and_set put touch delete delete_always transaction batch }
-            late_delivery { get create compare_and_set put touch delete transaction batch }
-            late_delivery_and_another_writes { create compare_and_set touch delete transaction }
-        }
+/// Declares the scenarios.
+macro_rules! scenarios {
+    ($($name:ident: $fault:expr, $meanwhile:expr, $operations:expr;)+) => {
+        const SCENARIOS: &[Scenario] = &[$(Scenario {
+            name: stringify!($name),
+            fault: $fault,
+            meanwhile: $meanwhile,
+            operations: $operations,
+        }),+];
     };
 }
 
-/// Makes a test of each scenario and operation, named `module::scenario::operation`; one of a storm; and one that the
-/// table in the documentation is current.
+scenarios! {
+    refused_connection: |_| Fault::Refuse, Meanwhile::Nothing, ALL;
+    delayed_request: |patience| Fault::Delay(patience / 5), Meanwhile::Nothing, ALL;
+    throttled_connection: |_| Fault::Throttle(20_000), Meanwhile::Nothing, ALL;
+    cut_before_the_request: |_| Fault::CutRequest, Meanwhile::Nothing, ALL;
+    cut_before_the_request_and_another_writes: |_| Fault::CutRequest, Meanwhile::Writes(|_| 1), WRITES;
+    cut_before_the_request_and_a_crash: |_| Fault::CutRequest, Meanwhile::Crash, WRITES;
+    lost_reply: |_| Fault::LoseReply, Meanwhile::Nothing, ALL;
+    lost_reply_and_another_writes: |_| Fault::LoseReply, Meanwhile::Writes(|_| 1), WRITES;
+    lost_reply_and_one_write_less_than_is_remembered: |_| Fault::LoseReply, Meanwhile::Writes(|remembered| remembered - 1), PUTS;
+    lost_reply_and_one_write_more_than_is_remembered: |_| Fault::LoseReply, Meanwhile::Writes(|remembered| remembered + 1), PUTS;
+    lost_reply_and_another_deletes: |_| Fault::LoseReply, Meanwhile::Deletes, PUTS;
+    lost_reply_and_a_crash: |_| Fault::LoseReply, Meanwhile::Crash, WRITES;
+    cut_in_the_reply: |_| Fault::CutReply, Meanwhile::Nothing, ALL;
+    stalled_reply: |patience| Fault::Stall(patience * 3 / 2), Meanwhile::Nothing, ALL;
+    late_delivery: |patience| Fault::Late(patience * LATE), Meanwhile::Nothing, KNOWN;
+    late_delivery_and_another_writes: |patience| Fault::Late(patience * LATE), Meanwhile::Writes(|_| 1), ONCE;
+}
+
+/// Makes a test of each scenario, named `module::scenario`, and one of a storm.
 ///
-/// The expression makes a [`FaultSubject`](crate::faults::FaultSubject). The string is the file of the table.
+/// The expression makes a [`FaultSubject`](crate::faults::FaultSubject). The string is the file of the table with the
+/// outcomes, which each test checks, or writes when `STATESTORE_WRITE_FAULT_TABLE` is set.
 #[macro_export]
 macro_rules! fault_tests {
     ($(#[$attribute:meta])* mod $name:ident = $subject:expr, table in $table:expr;) => {
@@ -163,18 +132,29 @@ macro_rules! fault_tests {
             #[allow(unused_imports, reason = "whatever the subject needs")]
             use super::*;
 
-            $crate::__fault_cases! { $crate::__fault_tests, [$(#[$attribute])*] {$subject} }
+            $crate::__fault_tests! { [$(#[$attribute])*] {$subject} {$table}
+                refused_connection
+                delayed_request
+                throttled_connection
+                cut_before_the_request
+                cut_before_the_request_and_another_writes
+                cut_before_the_request_and_a_crash
+                lost_reply
+                lost_reply_and_another_writes
+                lost_reply_and_one_write_less_than_is_remembered
+                lost_reply_and_one_write_more_than_is_remembered
+                lost_reply_and_another_deletes
+                lost_reply_and_a_crash
+                cut_in_the_reply
+                stalled_reply
+                late_delivery
+                late_delivery_and_another_writes
+            }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             $(#[$attribute])*
             async fn a_connection_storm() {
                 $crate::faults::storm($subject).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            $(#[$attribute])*
-            async fn the_table_in_the_documentation_is_current() {
-                $crate::faults::table::check(async || $subject, ::std::path::Path::new($table)).await;
             }
         }
     };
@@ -183,24 +163,20 @@ macro_rules! fault_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __fault_tests {
-    ($attributes:tt $subject:tt $($scenario:ident { $($operation:ident)+ })+) => {$(
-        mod $scenario {
-            #[allow(unused_imports, reason = "whatever the subject needs")]
-            use super::*;
-
-            $($crate::__fault_test! { $attributes $subject $scenario $operation })+
-        }
-    )+};
+    ($attributes:tt $subject:tt $table:tt $($scenario:ident)+) => {
+        $($crate::__fault_test! { $attributes $subject $table $scenario })+
+    };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __fault_test {
-    ([$($attribute:tt)*] {$subject:expr} $scenario:ident $operation:ident) => {
+    ([$($attribute:tt)*] {$subject:expr} {$table:expr} $scenario:ident) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         $($attribute)*
-        async fn $operation() {
-            $crate::faults::check(&$subject, stringify!($scenario), stringify!($operation)).await;
+        async fn $scenario() {
+            let table = ::std::path::Path::new($table);
+            $crate::faults::check(async || $subject, stringify!($scenario), table).await;
         }
     };
 }

@@ -9,7 +9,7 @@ use statestore_api::StateStore;
 use crate::proxy::{Protocol, Proxy};
 
 /// How long the store under test waits for an answer: long enough for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// How long a store waits that is there to look at what is really stored.
 const UNHURRIED: Duration = Duration::from_secs(60);

@@ -1,93 +1,55 @@
-//! The outcomes as a table in Markdown, and a check that it is as the documentation has it.
+//! The outcomes as a table in Markdown, one for each scenario, with a row for each operation and a column for each backend.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 
-use futures::stream::{self, StreamExt as _};
-
-use super::FaultSubject;
+use super::{SCENARIOS, Scenario};
 
 /// Set to write the table instead of checking it.
 const WRITE: &str = "STATESTORE_WRITE_FAULT_TABLE";
 
-/// How many cases to run at once.
-const AT_ONCE: usize = 12;
-
-const HEAD: &str = "<!-- the table: made by the fault tests, with STATESTORE_WRITE_FAULT_TABLE=1 -->";
-
-macro_rules! case_names {
-    ($($scenario:ident { $($operation:ident)+ })+) => {
-        /// Every case there is, scenario by scenario.
-        const CASES: &[(&str, &[&str])] = &[$((stringify!($scenario), &[$(stringify!($operation)),+])),+];
-    };
-}
-
-crate::__fault_cases!(case_names,);
+/// What stands before the tables in the file.
+const HEAD: &str = "<!-- Made by the fault tests, with STATESTORE_WRITE_FAULT_TABLE=1 -->";
 
 /// The outcomes, by scenario, operation and backend.
 type Cells = BTreeMap<(String, String, String), String>;
 
-/// Runs every case on a backend, and checks that the table in `file` has its outcomes. With
-/// `STATESTORE_WRITE_FAULT_TABLE` set it writes them into it instead.
-///
-/// # Panics
-/// When the table is not current, or a case fails.
-pub async fn check(subject: impl AsyncFn() -> FaultSubject, file: &Path) {
-    // Several backends of one process may be at it at once.
+/// Checks that the table has these outcomes of a scenario, by operation, or writes them into it.
+pub(super) fn check(file: &Path, backend: &str, scenario: &Scenario, cells: &[(&str, String)]) {
+    // The scenarios of all backends may be at it at once.
     static FILE: Mutex<()> = Mutex::new(());
-
-    let cases = CASES.iter().flat_map(|(scenario, operations)| {
-        let operations = operations.iter();
-        operations.map(move |operation| (*scenario, *operation))
-    });
-    let subject = &subject;
-    let cells: Vec<_> = stream::iter(cases)
-        .map(|(scenario, operation)| async move {
-            let subject = subject().await;
-            let cell = super::check(&subject, scenario, operation).await;
-            (scenario, operation, cell)
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    let first = subject().await;
-    let backend = first.direct().await.capabilities().backend.to_owned();
-
     let _lock = FILE.lock();
-    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let name = file.display();
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{name}: {error}"));
     let (intro, mut documented) = read(&text);
-    let current = cells.into_iter().map(|(scenario, operation, cell)| {
-        ((scenario.to_owned(), operation.to_owned(), backend.clone()), cell)
-    });
-    let current: Cells = current.collect();
+    let place = |operation: &str| (scenario.name.to_owned(), operation.to_owned(), backend.to_owned());
     if std::env::var_os(WRITE).is_some() {
-        documented.retain(|(.., other), _| *other != backend);
-        documented.extend(current);
+        documented.extend(
+            cells
+                .iter()
+                .map(|(operation, cell)| (place(operation), cell.clone())),
+        );
         let written = std::fs::write(file, write(intro, &documented));
-        written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        return;
+        return written.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    documented.retain(|(.., other), _| *other == backend);
     let mut diff = String::new();
-    for ((scenario, operation, _), cell) in &current {
-        let there = documented.remove(&(scenario.clone(), operation.clone(), backend.clone()));
-        if there.as_ref() != Some(cell) {
-            let there = there.unwrap_or_else(|| "nothing".to_owned());
+    for (operation, cell) in cells {
+        let there = documented
+            .get(&place(operation))
+            .map_or("nothing", String::as_str);
+        if there != cell {
             let _ = writeln!(
                 diff,
-                "{scenario}, {operation}: is `{cell}`, the table has `{there}`"
+                "{}, {operation}: is `{cell}`, the table has `{there}`",
+                scenario.name
             );
         }
     }
-    for (scenario, operation, _) in documented.keys() {
-        let _ = writeln!(diff, "{scenario}, {operation}: is no case any more");
-    }
     assert!(
         diff.is_empty(),
-        "{} is not current for {backend}; run the test again with {WRITE}=1:\n{diff}",
-        file.display()
+        "{name} is not current for {backend}; run the tests again with {WRITE}=1:\n{diff}"
     );
 }
 
@@ -95,7 +57,7 @@ fn spoken(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// What stands before the table, and the table.
+/// What stands before the tables, and what is in them.
 fn read(text: &str) -> (&str, Cells) {
     let (intro, tables) = text.split_once(HEAD).unwrap_or((text, ""));
     let mut cells = Cells::new();
@@ -125,8 +87,8 @@ fn write(intro: &str, cells: &Cells) -> String {
     backends.sort_unstable();
     backends.dedup();
     let mut text = format!("{intro}{HEAD}\n");
-    for (scenario, operations) in CASES {
-        let title = spoken(scenario);
+    for Scenario { name, operations, .. } in SCENARIOS {
+        let title = spoken(name);
         let (first, rest) = title.split_at(1);
         let _ = writeln!(text, "\n### {}{rest}\n", first.to_uppercase());
         let heads: String = backends.iter().map(|backend| format!(" {backend} |")).collect();
@@ -134,13 +96,8 @@ fn write(intro: &str, cells: &Cells) -> String {
         let _ = writeln!(text, "|---|{}", "---|".repeat(backends.len()));
         for operation in *operations {
             let cell = |backend: &&String| {
-                let place = (
-                    (*scenario).to_owned(),
-                    (*operation).to_owned(),
-                    (*backend).clone(),
-                );
-                let cell = cells.get(&place).map_or("–", String::as_str);
-                format!(" {cell} |")
+                let place = ((*name).to_owned(), (*operation).to_owned(), (*backend).clone());
+                format!(" {} |", cells.get(&place).map_or("–", String::as_str))
             };
             let row: String = backends.iter().map(cell).collect();
             let _ = writeln!(text, "| {} |{row}", spoken(operation));
@@ -156,37 +113,23 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let mut cells = Cells::new();
-        for (scenario, operations) in CASES {
+        for Scenario { name, operations, .. } in SCENARIOS {
             for operation in *operations {
                 for backend in ["redis", "dynamodb"] {
-                    let place = (
-                        (*scenario).to_owned(),
-                        (*operation).to_owned(),
-                        backend.to_owned(),
-                    );
+                    let place = ((*name).to_owned(), (*operation).to_owned(), backend.to_owned());
                     cells.insert(place, format!("{backend}, then ok"));
                 }
             }
         }
         let text = write("# Faults\n\n", &cells);
-        let (intro, again) = read(&text);
-        assert_eq!(intro, "# Faults\n\n");
-        assert_eq!(again, cells);
+        assert_eq!(read(&text), ("# Faults\n\n", cells));
     }
 
     #[test]
-    fn every_case_is_of_a_known_scenario_and_operation() {
-        for (scenario, operations) in CASES {
-            assert!(
-                super::super::SCENARIOS
-                    .iter()
-                    .any(|known| known.name == *scenario)
-            );
-            for operation in *operations {
-                let known = super::super::Operation::ALL.iter();
-                assert!(known.clone().any(|(name, _)| name == operation), "{operation}");
-            }
+    fn every_operation_of_a_scenario_is_one() {
+        for operation in SCENARIOS.iter().flat_map(|scenario| scenario.operations) {
+            let known = super::super::Operation::ALL;
+            assert!(known.iter().any(|(name, _)| name == operation), "{operation}");
         }
-        assert_eq!(CASES.len(), super::super::SCENARIOS.len());
     }
 }
