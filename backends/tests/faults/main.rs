@@ -4,3 +4,4 @@
 
 #[cfg(any(feature = "dynamodb", feature = "redis"))]
 mod served;
+mod workload;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use statestore_conformance::fault_tests;
 use statestore_conformance::faults::FaultSubject;
 use statestore_conformance::proxy::Protocol;
 
@@ -29,9 +28,25 @@ impl Backend {
 macro_rules! tests {
     ($($(#[$attribute:meta])* $backend:ident),+ $(,)?) => {$(
         $(#[$attribute])*
-        fault_tests! {
-            mod $backend = super::$backend().await.subject().await,
-                table in concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md");
+        mod $backend {
+            statestore_conformance::fault_tests! {
+                mod faults = super::super::$backend().await.subject().await,
+                    table in concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md");
+            }
+
+            mod workload {
+                use crate::workload;
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn without_faults() {
+                    workload::without_faults(super::super::$backend().await).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn with_faults() {
+                    workload::with_faults(super::super::$backend().await).await;
+                }
+            }
         }
     )+};
 }

@@ -1,9 +1,11 @@
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use statestore_api::{Resolution, StateStore, Version};
 
 use super::operation::{Answer, Trial, Word};
+use super::subject::UNHURRIED;
 use super::{FaultSubject, Meanwhile, Operation, SCENARIOS, Scenario, table};
 use crate::expect::ok;
 use crate::proxy::Fault;
@@ -22,13 +24,15 @@ pub async fn check(subject: impl AsyncFn() -> FaultSubject, scenario: &str, file
         .map(async |(name, operation)| {
             let subject = subject().await;
             let direct = subject.direct().await;
-            let case = Case {
+            let mut case = Case {
                 subject: &subject,
                 scenario,
                 operation,
                 direct: &*direct,
+                patience: UNHURRIED,
                 what: format!("{}, {name}", scenario.name),
             };
+            case.find_patience().await;
             let cell = case.by_hand().await;
             if matches!(scenario.meanwhile, Meanwhile::Nothing) {
                 case.by_retry().await;
@@ -45,6 +49,8 @@ struct Case<'a> {
     scenario: &'a Scenario,
     operation: Operation,
     direct: &'a dyn StateStore,
+    /// How long the store under test waits for an answer.
+    patience: Duration,
     what: String,
 }
 
@@ -64,25 +70,51 @@ impl Case<'_> {
         State { applied, versions }
     }
 
+    /// Where the client is to give up, it waits ten times as long as the operation takes.
+    async fn find_patience(&mut self) {
+        if !matches!(self.fault(), Fault::Stall(_) | Fault::Late(_)) {
+            return;
+        }
+        let store = self.subject.store(UNHURRIED, false).await;
+        let mut took = Duration::ZERO;
+        // The first may have to connect, and to load scripts; a cold server takes longer than a warm one.
+        for _ in 0..4 {
+            let start = Instant::now();
+            self.rehearse(&*store).await;
+            took = start.elapsed();
+        }
+        self.patience = (took * 10).clamp(Duration::from_millis(600), Duration::from_secs(6));
+    }
+
+    fn fault(&self) -> Fault {
+        (self.scenario.fault)(self.patience)
+    }
+
+    /// Does the operation on other keys, and returns how many requests it took.
+    async fn rehearse(&self, store: &dyn StateStore) -> u64 {
+        loop {
+            let rehearsal = self.prepare().await;
+            let before = self.subject.proxy.counts();
+            let answers = rehearsal.send(store, 0, &[]).await;
+            let requests = (self.subject.proxy.counts() - before).requests;
+            rehearsal.clean_up(self.direct).await;
+            match Word::of(&answers) {
+                Word::Ok => return requests,
+                // A moment in which the machine had other things to do.
+                Word::Unknown | Word::NotApplied => {}
+                word => panic!("{}: {word:?} without a fault", self.what),
+            }
+        }
+    }
+
     /// Has the next operation of `store` meet the fault, at its last request: where it needs several, that is the one
     /// that changes something.
     async fn arm(&self, store: &dyn StateStore) -> Fault {
-        let fault = (self.scenario.fault)(self.subject.patience);
-        let mut requests = 0;
-        // The first may have to connect, and to load scripts.
-        for _ in 0..2 {
-            let rehearsal = self.prepare().await;
-            let before = self.subject.proxy.counts();
-            for answer in rehearsal.send(store, 0, &[]).await {
-                ok(&self.what, answer);
-            }
-            requests = (self.subject.proxy.counts() - before).requests;
-            rehearsal.clean_up(self.direct).await;
-        }
-        let requests = usize::try_from(requests).unwrap_or(usize::MAX);
+        let fault = self.fault();
+        self.rehearse(store).await;
+        let requests = usize::try_from(self.rehearse(store).await).unwrap_or(usize::MAX);
         if fault != Fault::Refuse {
-            let nothing = Fault::Delay(std::time::Duration::ZERO);
-            let passed = std::iter::repeat_n(nothing, requests.saturating_sub(1));
+            let passed = std::iter::repeat_n(Fault::Delay(Duration::ZERO), requests.saturating_sub(1));
             self.subject.proxy.inject(passed);
         }
         self.subject.proxy.inject([fault]);
@@ -91,7 +123,7 @@ impl Case<'_> {
 
     /// A store for which the fault is armed.
     async fn armed(&self, retries: bool) -> (std::sync::Arc<dyn StateStore>, Fault) {
-        let patience = self.subject.patience;
+        let patience = self.patience;
         let store = self.subject.store(patience, retries).await;
         let fault = self.arm(&*store).await;
         match fault {
@@ -277,7 +309,7 @@ impl Case<'_> {
 
     /// What another process finds out about the write.
     async fn resolve(&self, trial: &Trial, first: Word, after: &State) -> String {
-        let another = self.subject.store(self.subject.patience * 10, false).await;
+        let another = self.subject.store(UNHURRIED, false).await;
         let resolution = ok(&self.what, trial.resolve(&*another).await);
         let text = match &resolution {
             Resolution::Applied(version) => {

@@ -104,7 +104,7 @@ macro_rules! scenarios {
 
 scenarios! {
     refused_connection: |_| Fault::Refuse, Meanwhile::Nothing, ALL;
-    delayed_request: |patience| Fault::Delay(patience / 5), Meanwhile::Nothing, ALL;
+    delayed_request: |_| Fault::Delay(Duration::from_millis(100)), Meanwhile::Nothing, ALL;
     throttled_connection: |_| Fault::Throttle(20_000), Meanwhile::Nothing, ALL;
     cut_before_the_request: |_| Fault::CutRequest, Meanwhile::Nothing, ALL;
     cut_before_the_request_and_another_writes: |_| Fault::CutRequest, Meanwhile::Writes(|_| 1), WRITES;

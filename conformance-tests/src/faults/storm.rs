@@ -11,6 +11,7 @@ use crate::proxy::{Fault, RandomFaults};
 const CLIENTS: usize = 48;
 const INCREMENTS: u64 = 6;
 const CUTS: u32 = 12;
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Many clients count up, each on a key of its own, while all connections are cut again and again and half of the new
 /// ones are refused. Each increment is applied once, and when the storm is over everything works on as before, with no
@@ -31,7 +32,7 @@ pub async fn storm(subject: FaultSubject) {
     let clients = (0..CLIENTS).map(|number| {
         let (subject, partition) = (subject.clone(), partition.clone());
         tokio::spawn(async move {
-            let store = subject.store(subject.patience * 5, true).await;
+            let store = subject.store(TIMEOUT, true).await;
             let key = ok("a key", Key::new(partition, number.to_string()));
             let uncertain = count_up(&*store, &key).await;
             (store, key, uncertain)

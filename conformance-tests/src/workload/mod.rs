@@ -116,6 +116,13 @@ impl Plan {
         self
     }
 
+    /// The same on so many keys a round.
+    #[must_use]
+    pub fn with_keys(mut self, keys: usize) -> Self {
+        self.keys = keys;
+        self
+    }
+
     /// The same with so many operations a client and round.
     #[must_use]
     pub fn with_operations_per_round(mut self, operations: usize) -> Self {
