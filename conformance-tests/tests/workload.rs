@@ -24,7 +24,7 @@ async fn check(store: Shared, plan: Plan) -> Report {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_faults_nothing_is_unknown() {
     let store = Shared(Arc::new(MemoryStore::new()));
-    let report = check(store, Plan::new(1).with_operations(20_000)).await;
+    let report = check(store, Plan::new(1).with_operations(6_000)).await;
     assert_eq!(report.unknown, 0);
 }
 
@@ -32,7 +32,7 @@ async fn without_faults_nothing_is_unknown() {
 async fn with_faults_and_retries_little_is_unknown() {
     let store = Lossy::new(MemoryStore::new(), 10, 2);
     let store = Shared(Arc::new(Retry::new(store, policy())));
-    let report = check(store, Plan::new(2).with_operations(20_000)).await;
+    let report = check(store, Plan::new(2).with_operations(6_000)).await;
     let put = report.calls["compare_and_set"];
     // A tenth of the calls has met a fault, and in a millisecond of back-off others do much to four keys.
     assert!(put.unknown * 20 < put.calls, "{report}");
@@ -41,6 +41,6 @@ async fn with_faults_and_retries_little_is_unknown() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_faults_and_no_retries_what_is_unknown_is_checked_as_such() {
     let store = Shared(Arc::new(Lossy::new(MemoryStore::new(), 20, 3)));
-    let report = check(store, Plan::new(3).with_operations(20_000)).await;
+    let report = check(store, Plan::new(3).with_operations(6_000)).await;
     assert!(report.unknown > 500, "{report}");
 }

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 #[cfg(any(feature = "dynamodb", feature = "redis"))]
+mod process;
+#[cfg(any(feature = "dynamodb", feature = "redis"))]
 mod served;
 mod workload;

@@ -9,6 +9,7 @@ use statestore_conformance::faults::FaultSubject;
 use statestore_conformance::proxy::{Fault, RandomFaults};
 use statestore_conformance::workload::{Environment, Plan, Report, run};
 
+#[cfg(any(feature = "dynamodb", feature = "redis"))]
 use super::served::Backend;
 
 /// How long a store waits for an answer. Some faults take longer.
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const FAULTY: u8 = 10;
 
 /// It is at one of so many first requests.
-const WITHIN: u64 = 25;
+const WITHIN: u64 = 8;
 
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
@@ -38,7 +39,8 @@ pub(crate) fn plan(time: Duration) -> Plan {
             .with_time(Duration::from_secs(24 * 3_600));
     }
     if let Some(keys) = number("STATESTORE_SOAK_KEYS") {
-        plan = plan.with_keys(usize::try_from(keys).unwrap());
+        let keys = usize::try_from(keys).unwrap();
+        plan = plan.with_keys(keys).with_operations_per_round(keys.max(25) * 4);
     }
     println!("seed {seed}: STATESTORE_SOAK_SEED={seed} repeats the plan");
     plan
@@ -97,8 +99,8 @@ pub(crate) async fn with_faults(backend: Backend) {
 
 /// Stores in this process, where the faults are too.
 mod local {
-    use statestore::layer::{Retry, RetryPolicy};
     use statestore::MemoryStore;
+    use statestore::layer::{Retry, RetryPolicy};
     use statestore_conformance::workload::{Lossy, Shared};
 
     use super::*;
@@ -112,7 +114,11 @@ mod local {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn memory_without_faults() {
-        let report = check(Shared(Arc::new(MemoryStore::new())), &plan(Duration::from_secs(2))).await;
+        let report = check(
+            Shared(Arc::new(MemoryStore::new())),
+            &plan(Duration::from_secs(2)),
+        )
+        .await;
         assert_eq!(report.unknown, 0, "{report}");
     }
 

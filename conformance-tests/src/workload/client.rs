@@ -66,7 +66,11 @@ impl Client {
     }
 
     pub(super) async fn run(&mut self) -> Result<(), String> {
-        for _ in 0..self.round.plan.operations_per_round {
+        for number in 1..=self.round.plan.operations_per_round {
+            if number % self.round.plan.operations_per_store == 0 {
+                self.store = self.round.environment.open(self.number).await;
+            }
+            self.report.operations += 1;
             let key = self.round.keys[self.rng.usize(..self.round.keys.len())].clone();
             match self.rng.u8(..100) {
                 0..20 => self.get(&key).await?,

@@ -17,7 +17,7 @@
 //!
 //! # #[tokio::main] async fn main() {
 //! let store = Shared(Arc::new(MemoryStore::new()));
-//! let report = run(Arc::new(store), &Plan::new(1).with_operations(2_000)).await;
+//! let report = run(Arc::new(store), &Plan::new(1).with_operations(1_000)).await;
 //! println!("{}", report.unwrap_or_else(|failure| panic!("{failure}")));
 //! # }
 //! ```
@@ -79,7 +79,9 @@ pub struct Plan {
     pub keys: usize,
     /// How many operations each client does in a round.
     pub operations_per_round: usize,
-    /// The run ends with the round in which there were so many operations.
+    /// How many operations a client does on one store, before it opens another: as instances of a function come and go.
+    pub operations_per_store: usize,
+    /// The run ends with the round in which there were so many operations of clients.
     pub operations: usize,
     /// The run ends with the round in which this time was over.
     pub time: Duration,
@@ -96,6 +98,7 @@ impl Plan {
             clients: 8,
             keys: 4,
             operations_per_round: 25,
+            operations_per_store: 5,
             operations: 10_000,
             time: Duration::from_secs(60),
             value_bytes: 2_000,
@@ -254,7 +257,7 @@ fn judge(history: &History, rng: &mut Rng, report: &mut Report) -> Result<(), St
         }
         report.corruptions[place] += 1;
     }
-    report.operations += history.len();
+    report.recorded += history.len();
     report.unknown += history.unknown();
     Ok(())
 }

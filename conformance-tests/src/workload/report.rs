@@ -28,8 +28,10 @@ pub struct Tally {
 pub struct Report {
     /// How many rounds.
     pub rounds: u64,
-    /// How many operations were recorded. A batch or a listing counts for each key it is about.
+    /// How many operations clients did.
     pub operations: usize,
+    /// How many operations on a key were recorded of them. A batch or a listing counts for each key it is about.
+    pub recorded: usize,
     /// How many of those were of unknown outcome.
     pub unknown: usize,
     /// How long it took.
@@ -55,6 +57,7 @@ impl Report {
             sum.unknown += tally.unknown;
             sum.faulted_and_unknown += tally.faulted_and_unknown;
         }
+        self.operations += other.operations;
         self.lists |= other.lists;
         for (sum, other) in self.audits.iter_mut().zip(other.audits) {
             *sum += other;
@@ -91,11 +94,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} operations in {} rounds and {:.1} s, {} of unknown outcome, no violation; {} corrupted histories rejected; \
-             the sum was right {} times by list and {} by get_many",
+            "{} operations in {} rounds and {:.1} s, recorded as {} of one key, {} of unknown outcome: no violation; \
+             {} corrupted histories rejected; the sum was right {} times by list and {} by get_many",
             self.operations,
             self.rounds,
             self.elapsed.as_secs_f64(),
+            self.recorded,
             self.unknown,
             self.corruptions.iter().sum::<usize>(),
             self.audits[0],

@@ -97,7 +97,7 @@ async fn try_out(fault: Arc<dyn Fault>, network: Network, seed: u64) -> Result<R
         Network::Lossy => Arc::new(Lossy::new(table, 10, seed)),
         Network::LossyWithRetries => Arc::new(Retry::new(Lossy::new(table, 10, seed), policy)),
     };
-    let plan = Plan::new(seed).with_operations(2_000).with_time(LIMIT);
+    let plan = Plan::new(seed).with_operations(500).with_time(LIMIT);
     run(Arc::new(Shared(store)), &plan).await
 }
 
