@@ -30,9 +30,6 @@ fn number(variable: &str) -> Option<u64> {
 pub(crate) fn plan(time: Duration) -> Plan {
     let seed = number("STATESTORE_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000_000));
     let mut plan = Plan::new(seed).with_operations(usize::MAX).with_time(time);
-    if let Some(seconds) = number("STATESTORE_SOAK_SECONDS") {
-        plan = plan.with_time(Duration::from_secs(seconds));
-    }
     if let Some(operations) = number("STATESTORE_SOAK_OPERATIONS") {
         plan = plan
             .with_operations(usize::try_from(operations).unwrap())
@@ -41,6 +38,9 @@ pub(crate) fn plan(time: Duration) -> Plan {
     if let Some(keys) = number("STATESTORE_SOAK_KEYS") {
         let keys = usize::try_from(keys).unwrap();
         plan = plan.with_keys(keys).with_operations_per_round(keys.max(25) * 4);
+    }
+    if let Some(seconds) = number("STATESTORE_SOAK_SECONDS") {
+        plan = plan.with_time(Duration::from_secs(seconds));
     }
     println!("seed {seed}: STATESTORE_SOAK_SEED={seed} repeats the plan");
     plan
@@ -105,11 +105,30 @@ mod local {
 
     use super::*;
 
-    fn behind_a_network<S: StateStore + Clone + 'static>(store: S, seed: u64) -> Shared {
-        let policy = RetryPolicy::default()
-            .with_base_delay(Duration::from_millis(2))
-            .with_budget(u32::MAX);
-        Shared(Arc::new(Retry::new(Lossy::new(store, FAULTY, seed), policy)))
+    /// Clients of one store, each behind a network of its own.
+    struct Networks<S> {
+        clients: Vec<Arc<Lossy<S>>>,
+    }
+
+    impl<S: StateStore + Clone + 'static> Environment for Networks<S> {
+        fn open(&self, client: usize) -> BoxFuture<'_, Arc<dyn StateStore>> {
+            let policy = RetryPolicy::default().with_base_delay(Duration::from_millis(2));
+            let store = Retry::new(self.clients[client].clone(), policy);
+            Box::pin(std::future::ready(Arc::new(store) as Arc<dyn StateStore>))
+        }
+
+        fn faults(&self, client: usize) -> u64 {
+            self.clients[client].faults()
+        }
+    }
+
+    fn behind_networks<S: StateStore + Clone + 'static>(store: &S, plan: &Plan) -> Networks<S> {
+        let network = |client| Lossy::new(store.clone(), FAULTY, plan.seed.wrapping_add(client as u64));
+        // One more looks after the accounts.
+        let clients = (0..=plan.clients).map(|client| Arc::new(network(client)));
+        Networks {
+            clients: clients.collect(),
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,7 +144,7 @@ mod local {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn memory_with_faults() {
         let plan = plan(Duration::from_secs(3));
-        check(behind_a_network(MemoryStore::new(), plan.seed), &plan).await;
+        check(behind_networks(&MemoryStore::new(), &plan), &plan).await;
     }
 
     #[cfg(feature = "embedded")]
@@ -149,6 +168,6 @@ mod local {
     async fn embedded_with_faults() {
         let (_folder, store) = embedded().await;
         let plan = plan(Duration::from_secs(4));
-        check(behind_a_network(store, plan.seed), &plan).await;
+        check(behind_networks(&store, &plan), &plan).await;
     }
 }

@@ -11,6 +11,9 @@ use statestore_api::{
 use super::{Report, Round, value};
 use crate::history::{Call, Invocation, Outcome, Seen};
 
+/// A compare-and-set on a version that was seen some time ago.
+const STALE: &str = "compare_and_set*";
+
 /// How a call of a client ended.
 pub(super) enum Ended {
     Answered,
@@ -76,7 +79,8 @@ impl Client {
                 0..20 => self.get(&key).await?,
                 20..24 => self.get_many().await?,
                 24..28 if self.store.capabilities().listing => self.list().await?,
-                24..60 => self.update(&key).await?,
+                24..50 => self.update(&key).await?,
+                50..60 => self.update_from_seen(&key).await?,
                 60..65 => self.update_from_old(&key).await?,
                 65..75 => self.delete(&key).await?,
                 75..95 => self.transfer().await?,
@@ -243,11 +247,22 @@ impl Client {
         Ok(())
     }
 
-    /// Writes over what it saw last.
+    /// Reads what is there, and writes over that.
     async fn update(&mut self, key: &Key) -> Result<(), String> {
+        self.get(key).await?;
+        match self.seen.get(key).cloned() {
+            None => Ok(()),
+            Some(None) => self.put("create", key, None).await,
+            Some(seen) => self.put("compare_and_set", key, seen).await,
+        }
+    }
+
+    /// Writes over what it saw last, which others may have replaced since.
+    async fn update_from_seen(&mut self, key: &Key) -> Result<(), String> {
         match self.seen.get(key).cloned() {
             None => self.get(key).await,
-            Some(seen) => self.put(key, seen).await,
+            Some(None) => self.put("create", key, None).await,
+            Some(seen) => self.put(STALE, key, seen).await,
         }
     }
 
@@ -255,17 +270,13 @@ impl Client {
     async fn update_from_old(&mut self, key: &Key) -> Result<(), String> {
         match self.old.get(key).cloned() {
             None => self.get(key).await,
-            old => self.put(key, old).await,
+            old => self.put(STALE, key, old).await,
         }
     }
 
-    async fn put(&mut self, key: &Key, seen: Option<Seen>) -> Result<(), String> {
+    async fn put(&mut self, operation: &'static str, key: &Key, seen: Option<Seen>) -> Result<(), String> {
         let number = self.next_number();
         let expected = seen.as_ref().map(|seen| seen.version.clone());
-        let operation = match expected {
-            None => "create",
-            Some(_) => "compare_and_set",
-        };
         let call = Call::Put {
             value: number,
             expected: expected.clone(),

@@ -1,5 +1,5 @@
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ pub struct Lossy<S> {
     /// How many of a hundred calls meet a fault.
     percent: u8,
     rng: Mutex<Rng>,
+    faults: AtomicU64,
 }
 
 /// What happens to a call.
@@ -44,14 +45,25 @@ impl<S: StateStore + Clone + 'static> Lossy<S> {
             store,
             percent,
             rng: Mutex::new(Rng::with_seed(seed)),
+            faults: AtomicU64::new(0),
         }
+    }
+
+    /// How many calls have met a fault.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::SeqCst)
     }
 
     async fn fault(&self) -> Option<Fault> {
         // As a round trip does, it lets others run.
         tokio::task::yield_now().await;
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        (rng.u8(..100) < self.percent).then(|| match rng.u8(..8) {
+        if rng.u8(..100) >= self.percent {
+            return None;
+        }
+        self.faults.fetch_add(1, Ordering::SeqCst);
+        Some(match rng.u8(..8) {
             0 => Fault::Refused,
             1 | 2 => Fault::RequestLost,
             3..6 => Fault::ReplyLost,

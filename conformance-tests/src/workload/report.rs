@@ -36,7 +36,8 @@ pub struct Report {
     pub unknown: usize,
     /// How long it took.
     pub elapsed: Duration,
-    /// How the calls of each operation ended, by its name.
+    /// How the calls of each operation ended, by its name; `compare_and_set*` are those on a version that was not read just
+    /// before, but some time ago.
     pub calls: BTreeMap<&'static str, Tally>,
     /// How often all accounts were seen at one moment, by `list` and by `get_many`.
     pub audits: [usize; 2],
