@@ -32,7 +32,13 @@ const SECRETS: [(&str, &str); 3] = [
 ];
 
 /// How many cases to run at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
+
+/// To write all that takes its time.
+const PATIENT: &str = "timeout=60s&retry_deadline=170s";
+
+/// Cases that count every byte of a transaction, and so do not hold with canaries in it.
+const COUNTS_BYTES: [&str; 1] = ["transactions::more_bytes_are_refused"];
 
 /// The documentation of what is logged.
 const DOCUMENTED: &str = include_str!("../../../docs/logs.md");
@@ -58,7 +64,7 @@ async fn child() {
     let redis = RedisServer::start(RedisOptions::default().password(SECRETS[2].1))
         .await
         .unwrap();
-    suite(&redis.url()).await;
+    suite(&format!("{}?{PATIENT}", redis.url())).await;
     let dynamodb = DynamoDbServer::start().await.unwrap();
     let url = format!(
         "dynamodb://logs?region=eu-central-1&endpoint={}",
@@ -70,7 +76,7 @@ async fn child() {
         .create_table()
         .await
         .unwrap();
-    suite(&url).await;
+    suite(&format!("{url}&{PATIENT}")).await;
 
     let (lines, leaks) = watch.seen();
     println!("{lines} log lines; canaries in those of {leaks:?}");
@@ -92,14 +98,15 @@ async fn suite(url: &str) {
     let store = statestore::open(url).await.unwrap();
     store.ready().await.unwrap();
     let store: Arc<dyn StateStore> = Arc::new(Canary::new(store));
-    stream::iter(contract())
-        .for_each_concurrent(AT_ONCE, |case| {
-            let subject = Subject::new(store.clone());
-            async move {
-                let start = std::time::Instant::now();
-                case.run(subject).await;
-                println!("{:?} {}", start.elapsed(), case.name);
-            }
-        })
+    let cases = contract()
+        .into_iter()
+        .filter(|case| !COUNTS_BYTES.contains(&case.name));
+    let cases = stream::iter(cases).map(|case| {
+        let subject = Subject::new(store.clone());
+        tokio::spawn(async move { case.run(subject).await })
+    });
+    cases
+        .buffer_unordered(AT_ONCE)
+        .for_each(async |case| case.unwrap())
         .await;
 }

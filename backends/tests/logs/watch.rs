@@ -38,16 +38,22 @@ impl Watch {
         (self.0.lines.load(Ordering::SeqCst), leaks)
     }
 
-    fn look(&self, target: &str, line: &str) {
+    /// Looks at a line, unless its target is known to show canaries.
+    fn look(&self, target: &str, fields: impl FnOnce(&mut Line)) {
         self.0.lines.fetch_add(1, Ordering::SeqCst);
-        if self.0.canaries.iter().any(|canary| line.contains(canary)) {
+        if self.0.leaks.lock().unwrap().contains(target) {
+            return;
+        }
+        let mut line = Line::default();
+        fields(&mut line);
+        if self.0.canaries.iter().any(|canary| line.0.contains(canary)) {
             self.0.leaks.lock().unwrap().insert(target.to_owned());
         }
     }
 }
 
 /// How much of a line to look at: a value begins with its canary.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 16 * 1024;
 
 /// All fields of a line, up to a length at which those who format them are told to stop.
 #[derive(Default)]
@@ -76,28 +82,22 @@ impl Subscriber for Watch {
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        let mut line = Line::default();
-        span.record(&mut line);
         let target = span.metadata().target();
-        self.look(target, &line.0);
+        self.look(target, |line| span.record(line));
         let id = self.0.spans.fetch_add(1, Ordering::SeqCst) + 1;
         self.0.targets.lock().unwrap().insert(id, target.to_owned());
         Id::from_u64(id)
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
-        let mut line = Line::default();
-        values.record(&mut line);
         let target = self.0.targets.lock().unwrap().get(&span.into_u64()).cloned();
-        self.look(&target.unwrap_or_default(), &line.0);
+        self.look(&target.unwrap_or_default(), |line| values.record(line));
     }
 
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        self.look(event.metadata().target(), &line.0);
+        self.look(event.metadata().target(), |line| event.record(line));
     }
 
     fn enter(&self, _span: &Id) {}
