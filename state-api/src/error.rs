@@ -36,7 +36,7 @@ pub enum Error {
         version: String,
     },
 
-    /// An expiry that is not in the future, or too far in it. Nothing was sent.
+    /// An expiry that is not in the future, or too far in it. Nothing was sent; of a retry, an earlier attempt may have been applied.
     #[error("the expiry {reason}: give one from a millisecond from now up to the end of the year 9999")]
     InvalidTtl {
         /// What is wrong with it.
