@@ -62,6 +62,12 @@ pub use open::open;
 pub use redis::RedisStore;
 #[doc(inline)]
 pub use statestore_api::*;
+#[cfg(feature = "patterns")]
+#[doc(inline)]
+pub use statestore_patterns as patterns;
+#[cfg(feature = "patterns")]
+#[doc(inline)]
+pub use statestore_patterns::Typed;
 
 /// The README's example is compiled and run.
 #[cfg(doctest)]

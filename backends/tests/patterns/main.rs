@@ -1,0 +1,20 @@
+//! The patterns on every store, each of which a macro gives a test of each case: `redis::lease::…`.
+
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+
+#[macro_use]
+mod stores;
+mod lossy;
+mod typed;
+
+on_every_store! {
+    typed {
+        a_value_comes_back_with_its_version
+        updates_at_once_are_all_kept
+        what_does_not_decode_is_left_as_it_is
+        an_update_that_changes_nothing_writes_nothing
+        an_update_keeps_the_expiry
+        an_old_schema_is_upgraded
+        updates_are_applied_once_although_replies_are_lost
+    }
+}
