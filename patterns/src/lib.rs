@@ -1,10 +1,16 @@
 //! What programs build on state, on any [`StateStore`](statestore_api::StateStore), in terms of that trait alone.
 //!
 //! - [`Typed`]: values of a Rust type, with a [codec] and schemas that are upgraded as they are read.
+//! - [`Counter`] and [`ShardedCounter`]: numbers that many change at once.
+//! - [`RateLimit`]: how often something may be done, across all instances.
 //!
 //! Programs get this as `statestore::patterns`, with the feature `patterns`.
 
 pub mod codec;
+mod counter;
+mod rate_limit;
 mod typed;
 
+pub use counter::{Counter, CounterError, ShardedCounter};
+pub use rate_limit::{RateLimit, Verdict};
 pub use typed::{Old, State, Typed};

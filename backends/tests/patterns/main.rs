@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
+mod counter;
+mod lossy;
+mod rate_limit;
 #[macro_use]
 mod stores;
-mod lossy;
 mod typed;
 
 on_every_store! {
@@ -16,5 +18,16 @@ on_every_store! {
         an_update_keeps_the_expiry
         an_old_schema_is_upgraded
         updates_are_applied_once_although_replies_are_lost
+    }
+    counter {
+        additions_at_once_are_all_counted
+        it_never_leaves_its_range
+        shards_add_up
+        what_is_said_to_be_counted_is_although_replies_are_lost
+    }
+    rate_limit {
+        a_window_lets_no_more_through_at_once
+        a_window_ends
+        a_bucket_lets_no_more_through_at_once
     }
 }
