@@ -3,14 +3,17 @@
 //! - [`Typed`]: values of a Rust type, with a [codec] and schemas that are upgraded as they are read.
 //! - [`Counter`] and [`ShardedCounter`]: numbers that many change at once.
 //! - [`RateLimit`]: how often something may be done, across all instances.
+//! - [`Lease`]: one at a time, with a fencing token that a write can be made conditional on ([`Fenced`]).
 //!
 //! Programs get this as `statestore::patterns`, with the feature `patterns`.
 
 pub mod codec;
 mod counter;
+mod lease;
 mod rate_limit;
 mod typed;
 
 pub use counter::{Counter, CounterError, ShardedCounter};
+pub use lease::{Fenced, Lease, LeaseError, LeaseGuard};
 pub use rate_limit::{RateLimit, Verdict};
 pub use typed::{Old, State, Typed};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod counter;
+mod lease;
 mod lossy;
 mod rate_limit;
 #[macro_use]
@@ -24,6 +25,12 @@ on_every_store! {
         it_never_leaves_its_range
         shards_add_up
         what_is_said_to_be_counted_is_although_replies_are_lost
+    }
+    lease {
+        one_at_a_time_does_what_it_guards
+        a_dead_holders_lease_is_taken_over_with_a_higher_token
+        a_late_write_is_refused
+        it_is_held_although_replies_are_lost
     }
     rate_limit {
         a_window_lets_no_more_through_at_once
