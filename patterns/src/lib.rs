@@ -4,16 +4,21 @@
 //! - [`Counter`] and [`ShardedCounter`]: numbers that many change at once.
 //! - [`RateLimit`]: how often something may be done, across all instances.
 //! - [`Lease`]: one at a time, with a fencing token that a write can be made conditional on ([`Fenced`]).
+//! - [`Idempotency`]: a handler runs once for each request; the `Idempotency-Key` header as a `tower` layer.
 //!
 //! Programs get this as `statestore::patterns`, with the feature `patterns`.
 
 pub mod codec;
 mod counter;
+mod idempotency;
 mod lease;
 mod rate_limit;
 mod typed;
 
 pub use counter::{Counter, CounterError, ShardedCounter};
+pub use idempotency::{Idempotency, IdempotencyError, OnDuplicate};
+#[cfg(feature = "tower")]
+pub use idempotency::{IdempotencyLayer, IdempotencyService};
 pub use lease::{Fenced, Lease, LeaseError, LeaseGuard};
 pub use rate_limit::{RateLimit, Verdict};
 pub use typed::{Old, State, Typed};

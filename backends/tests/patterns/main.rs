@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod counter;
+mod idempotency;
 mod lease;
 mod lossy;
 mod rate_limit;
@@ -31,6 +32,12 @@ on_every_store! {
         a_dead_holders_lease_is_taken_over_with_a_higher_token
         a_late_write_is_refused
         it_is_held_although_replies_are_lost
+    }
+    idempotency {
+        it_is_run_once_and_its_result_replayed
+        of_many_at_once_one_is_run_and_all_get_its_result
+        a_dead_ones_deadline_passes
+        it_is_run_once_although_replies_are_lost
     }
     rate_limit {
         a_window_lets_no_more_through_at_once
