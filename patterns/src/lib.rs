@@ -5,14 +5,17 @@
 //! - [`RateLimit`]: how often something may be done, across all instances.
 //! - [`Lease`]: one at a time, with a fencing token that a write can be made conditional on ([`Fenced`]).
 //! - [`Idempotency`]: a handler runs once for each request; the `Idempotency-Key` header as a `tower` layer.
+//! - [`Sessions`]: what is known of a visitor, with an expiry that slides; `TowerSessions`, a store for `tower-sessions`.
 //!
 //! Programs get this as `statestore::patterns`, with the feature `patterns`.
 
 pub mod codec;
 mod counter;
+mod hash;
 mod idempotency;
 mod lease;
 mod rate_limit;
+mod session;
 mod typed;
 
 pub use counter::{Counter, CounterError, ShardedCounter};
@@ -21,4 +24,7 @@ pub use idempotency::{Idempotency, IdempotencyError, OnDuplicate};
 pub use idempotency::{IdempotencyLayer, IdempotencyService};
 pub use lease::{Fenced, Lease, LeaseError, LeaseGuard};
 pub use rate_limit::{RateLimit, Verdict};
+#[cfg(feature = "tower-sessions")]
+pub use session::TowerSessions;
+pub use session::{SessionId, Sessions};
 pub use typed::{Old, State, Typed};

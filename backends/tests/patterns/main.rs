@@ -7,6 +7,7 @@ mod idempotency;
 mod lease;
 mod lossy;
 mod rate_limit;
+mod session;
 #[macro_use]
 mod stores;
 mod typed;
@@ -43,5 +44,11 @@ on_every_store! {
         a_window_lets_no_more_through_at_once
         a_window_ends
         a_bucket_lets_no_more_through_at_once
+    }
+    session {
+        clicks_at_once_are_all_kept
+        a_session_expires_and_each_use_moves_that
+        requests_of_tower_sessions_lose_nothing
+        saves_are_applied_once_although_replies_are_lost
     }
 }

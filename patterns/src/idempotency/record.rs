@@ -1,8 +1,9 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 use statestore_api::{Capabilities, Error, Key, Result, WriteId};
+
+use crate::hash::hex;
 
 /// What is stored of a request. Its entry's expiry is the deadline while it is in progress, and how long the result is kept later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,16 +78,6 @@ pub(super) fn key(scope: &str, id: &str) -> Result<Key> {
         format!("#{}", hex(id.as_bytes()))
     };
     Key::new(partition, format!("idempotency/{scope}"))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]
