@@ -6,6 +6,8 @@
 //! - [`Lease`]: one at a time, with a fencing token that a write can be made conditional on ([`Fenced`]).
 //! - [`Idempotency`]: a handler runs once for each request; the `Idempotency-Key` header as a `tower` layer.
 //! - [`Sessions`]: what is known of a visitor, with an expiry that slides; `TowerSessions`, a store for `tower-sessions`.
+//! - [`Outbox`]: a change of state and the events it causes, in one step; an event that comes in twice is applied once, one that goes out is delivered at
+//!   least once.
 //!
 //! Programs get this as `statestore::patterns`, with the feature `patterns`.
 
@@ -14,6 +16,7 @@ mod counter;
 mod hash;
 mod idempotency;
 mod lease;
+mod outbox;
 mod rate_limit;
 mod session;
 mod typed;
@@ -23,6 +26,7 @@ pub use idempotency::{Idempotency, IdempotencyError, OnDuplicate};
 #[cfg(feature = "tower")]
 pub use idempotency::{IdempotencyLayer, IdempotencyService};
 pub use lease::{Fenced, Lease, LeaseError, LeaseGuard};
+pub use outbox::{Delivered, Event, Failed, OnFailure, Outbox, OutboxError};
 pub use rate_limit::{RateLimit, Verdict};
 #[cfg(feature = "tower-sessions")]
 pub use session::TowerSessions;

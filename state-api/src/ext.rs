@@ -239,7 +239,9 @@ impl UpdateOptions {
         self
     }
 
-    fn delay(&self, attempts: u32) -> Duration {
+    /// How long to wait after so many attempts, from 2 on, before the next: random, up to the bound.
+    #[must_use]
+    pub fn delay(&self, attempts: u32) -> Duration {
         let factor = 1_u32.checked_shl(attempts.saturating_sub(2)).unwrap_or(u32::MAX);
         self.base_delay
             .saturating_mul(factor)

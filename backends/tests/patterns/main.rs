@@ -6,6 +6,7 @@ mod counter;
 mod idempotency;
 mod lease;
 mod lossy;
+mod outbox;
 mod rate_limit;
 mod session;
 #[macro_use]
@@ -50,5 +51,10 @@ on_every_store! {
         a_session_expires_and_each_use_moves_that
         requests_of_tower_sessions_lose_nothing
         saves_are_applied_once_although_replies_are_lost
+    }
+    outbox {
+        an_order_and_its_events_are_written_as_one
+        updates_at_once_keep_all_events
+        of_1000_orders_each_is_placed_once_whatever_is_lost_or_killed
     }
 }

@@ -46,7 +46,7 @@ const KEEPING_ATTEMPTS: u32 = 3;
 /// - **A record in progress has no deadline** (somebody took its expiry away): it is never taken for an orphan.
 ///
 /// So a handler is run *at least* once, and once if no process dies in it. Where the effect is state in the same store, use
-/// an `Outbox`, which does it exactly once.
+/// [`Outbox::update_once`](crate::Outbox::update_once), which does it exactly once.
 ///
 /// The deadline is the record's expiry, which the store's clock judges, and the handler's time, by this machine's. There is a tenth of it in between.
 #[derive(Clone, Debug)]
