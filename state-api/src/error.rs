@@ -36,7 +36,7 @@ pub enum Error {
         version: String,
     },
 
-    /// An expiry that is not in the future, or too far in it. Nothing was sent.
+    /// An expiry that is not in the future, or too far in it. Nothing was sent; of a retry, an earlier attempt may have been applied.
     #[error("the expiry {reason}: give one from a millisecond from now up to the end of the year 9999")]
     InvalidTtl {
         /// What is wrong with it.
@@ -313,6 +313,17 @@ pub enum Applied {
 }
 
 impl Error {
+    /// A store's answer to a retry of the write `id` when what is there does not tell whether an earlier attempt was applied.
+    #[must_use]
+    pub fn indeterminate(id: WriteId) -> Self {
+        Self::Indeterminate {
+            write_id: id,
+            reason: "an earlier attempt may have been applied and then overwritten, deleted or expired"
+                .to_owned(),
+            source: None,
+        }
+    }
+
     /// Which case this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -43,7 +43,7 @@ use crate::{
 ///
 /// `Matches` is applied exactly once that way, `Absent` too unless somebody deletes the new key in between. **Writes without a condition,
 /// and with `Exists`, are applied at least once**: if others have deleted the entry between two attempts, or have overwritten it more often
-/// than it [remembers](Capabilities::remembered_writes), a put brings its value back, and a delete also removes what was created
+/// than it [remembers](Capabilities::remembered_writes) (or once, where [blind puts forget](Capabilities::blind_puts_forget)), a put brings its value back, and a delete also removes what was created
 /// between two attempts. Where that matters, use a condition.
 ///
 /// # Outages
