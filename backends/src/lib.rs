@@ -37,10 +37,15 @@
 //! | `embedded` (default) | `EmbeddedStore` | `file:state.redb` | one durable file, no server |
 //! | `redis` | `RedisStore` | `redis://host`, `redis-cluster://…`, `redis-sentinel://…` | Redis or Valkey |
 //! | `dynamodb` | `DynamoDbStore` | `dynamodb://table?region=…` | AWS Lambda and whatever runs beside it |
+//! | `firestore` | `FirestoreStore` | `firestore://project/collection` | Cloud Run, Firebase and Google Cloud |
 //!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
 //! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does.
 
+#[cfg(any(feature = "dynamodb", feature = "firestore"))]
+mod batch;
+#[cfg(any(feature = "dynamodb", feature = "firestore"))]
+mod change;
 mod config;
 mod open;
 
@@ -48,7 +53,8 @@ mod open;
 pub mod dynamodb;
 #[cfg(feature = "embedded")]
 pub mod embedded;
-
+#[cfg(feature = "firestore")]
+pub mod firestore;
 #[cfg(feature = "redis")]
 pub mod redis;
 
@@ -57,6 +63,8 @@ pub use config::Config;
 pub use dynamodb::DynamoDbStore;
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreStore;
 pub use open::open;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;

@@ -8,6 +8,8 @@ use statestore_api::{Error, MemoryStore, Result, StateStore};
 
 #[cfg(feature = "dynamodb")]
 use crate::dynamodb::DynamoDbConfig;
+#[cfg(feature = "firestore")]
+use crate::firestore::FirestoreConfig;
 
 /// Opens the store of `url`. A store on a network service connects with its first request, or with
 /// [`ready`](StateStore::ready).
@@ -20,6 +22,7 @@ use crate::dynamodb::DynamoDbConfig;
 /// | `redis://host:6379/0`, `rediss://…`, `redis+unix:///run/redis.sock` | Redis or Valkey; see `RedisStore::open` for the options |
 /// | `redis-cluster://host1,host2`, `redis-sentinel://host1,host2/service` | the same as a cluster, or watched by sentinels |
 /// | `dynamodb://app-state?region=eu-central-1` | the DynamoDB table of this name; options as in the documentation of `dynamodb` |
+/// | `firestore://my-project/app-state` | the Firestore collection of this name; options as in the documentation of `firestore` |
 ///
 /// One store at a time has a file open. It is released soon after the last clone is dropped, not at once: until then it is
 /// [`InUse`](Error::InUse).
@@ -120,6 +123,7 @@ const BACKENDS: &[Backend] = &[
         feature: "redis", options: crate::redis::OPTIONS, redis
     ),
     backend!(["dynamodb"], feature: "dynamodb", options: DynamoDbConfig::OPTIONS, dynamodb),
+    backend!(["firestore"], feature: "firestore", options: FirestoreConfig::OPTIONS, firestore),
 ];
 
 async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
@@ -144,6 +148,12 @@ async fn redis(location: Location) -> Result<Arc<dyn StateStore>> {
 async fn dynamodb(location: Location) -> Result<Arc<dyn StateStore>> {
     let config = DynamoDbConfig::from_parts(&location.address, location.options)?;
     Ok(Arc::new(crate::DynamoDbStore::new(config)?))
+}
+
+#[cfg(feature = "firestore")]
+async fn firestore(location: Location) -> Result<Arc<dyn StateStore>> {
+    let config = FirestoreConfig::from_parts(&location.address, location.options)?;
+    Ok(Arc::new(crate::FirestoreStore::new(config)?))
 }
 
 /// The path that a `file:` URL's address stands for.

@@ -1,0 +1,346 @@
+//! Key, entry and version ↔ document. Pure: no request is made here.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use firestore::gcloud_sdk::google::firestore::v1::value::ValueType;
+use firestore::gcloud_sdk::google::firestore::v1::{Document, Value};
+use firestore::gcloud_sdk::prost_types::Timestamp;
+use statestore_api::backend::{Stamp, Stored, expiry, stable_hash};
+use statestore_api::{Entry, Error, Key, Precondition, Result, Version};
+
+pub(super) const VALUE: &str = "v";
+pub(super) const WRITTEN: &str = "w";
+pub(super) const REPLACED: &str = "p";
+pub(super) const EXPIRES: &str = "x";
+pub(super) const FORMAT: &str = "f";
+
+/// Every field.
+pub(super) const FIELDS: [&str; 5] = [VALUE, WRITTEN, REPLACED, EXPIRES, FORMAT];
+
+/// All but the value.
+pub(super) const WITHOUT_VALUE: [&str; 4] = [WRITTEN, REPLACED, EXPIRES, FORMAT];
+
+/// The format that this code writes, and the only one that it reads.
+const FORMAT_NUMBER: i64 = 1;
+
+/// Firestore takes 1 MiB a document, with its name and the names and values of its fields. The longest name has less than
+/// 5 KiB, the other fields less than 256 bytes.
+pub(super) const MAX_VALUE: usize = 1024 * 1024 - 6 * 1024;
+
+/// What Firestore's documentation once gave as the most writes in one commit.
+pub(super) const MAX_OPS: usize = 500;
+
+/// Firestore takes 10 MiB a request, in which each write has up to 2 KiB beside its key and value.
+pub(super) const MAX_TRANSACTION: usize = 10 * 1024 * 1024 - MAX_OPS * 2 * 1024;
+
+/// How many writes that it replaced an entry remembers.
+pub(super) const REMEMBERED: usize = 1;
+
+type Fields = HashMap<String, Value>;
+
+/// When Firestore says a document was written, in epoch nanoseconds: what a condition compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UpdateTime(u64);
+
+impl UpdateTime {
+    /// `None` for a time that is no service's.
+    pub(super) fn new(time: Timestamp) -> Option<Self> {
+        let seconds = u64::try_from(time.seconds).ok()?.checked_mul(1_000_000_000)?;
+        seconds.checked_add(u64::try_from(time.nanos).ok()?).map(Self)
+    }
+
+    pub(super) fn timestamp(self) -> Timestamp {
+        timestamp(self.0)
+    }
+}
+
+fn timestamp(nanoseconds: u64) -> Timestamp {
+    const SECOND: u64 = 1_000_000_000;
+    Timestamp {
+        seconds: i64::try_from(nanoseconds / SECOND).unwrap_or(i64::MAX),
+        nanos: i32::try_from(nanoseconds % SECOND).unwrap_or(0),
+    }
+}
+
+/// A write as its document tells of it, but for the time at which Firestore applied it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) stamp: Stamp,
+    /// The writer's clock, in epoch milliseconds: from it a TTL was counted.
+    pub(super) at: u64,
+}
+
+/// All that is known of one write to one key: what a version is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) update_time: UpdateTime,
+    pub(super) written: Written,
+    /// When the entry that it left expires, in epoch milliseconds.
+    pub(super) expires_ms: Option<u64>,
+}
+
+impl Identity {
+    const LEN: usize = 8 + Stamp::LEN + 8 + 8;
+
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::LEN + 8);
+        bytes.extend(self.update_time.0.to_be_bytes());
+        bytes.extend(written(self.written));
+        bytes.extend(self.expires_ms.unwrap_or(0).to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (update_time, rest) = bytes.split_first_chunk()?;
+        let (rest, expires) = rest.split_last_chunk()?;
+        let expires = u64::from_be_bytes(*expires);
+        Some(Self {
+            update_time: UpdateTime(u64::from_be_bytes(*update_time)),
+            written: read_written(rest)?,
+            expires_ms: (expires != 0).then_some(expires),
+        })
+    }
+
+    /// The version of this write to `key`.
+    ///
+    /// The expiry is in it, so that a condition on a version which has expired fails although Firestore could not tell; and a
+    /// hash of the key, since all documents of a commit have the same update time.
+    pub(super) fn version(self, key: &Key) -> Result<Version> {
+        let mut bytes = self.to_bytes();
+        bytes.extend(hash(key).to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes).parse()
+    }
+}
+
+fn hash(key: &Key) -> u64 {
+    stable_hash([key.partition().as_bytes(), key.id().as_bytes()])
+}
+
+fn written(written: Written) -> Vec<u8> {
+    let mut bytes = written.stamp.to_bytes().to_vec();
+    bytes.extend(written.at.to_be_bytes());
+    bytes
+}
+
+fn read_written(bytes: &[u8]) -> Option<Written> {
+    let (stamp, at) = bytes.split_first_chunk()?;
+    Some(Written {
+        stamp: Stamp::from_bytes(*stamp),
+        at: u64::from_be_bytes(at.try_into().ok()?),
+    })
+}
+
+/// A version as it was handed in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token {
+    pub(super) identity: Identity,
+    hash: u64,
+}
+
+impl Token {
+    /// # Errors
+    /// [`Error::InvalidVersion`] when it is no version of this store.
+    pub(super) fn read(version: &Version) -> Result<Self> {
+        let text = version.to_string();
+        let read = || {
+            let bytes = URL_SAFE_NO_PAD.decode(&text).ok()?;
+            let (identity, hash) = bytes.split_last_chunk()?;
+            Some(Self {
+                identity: Identity::from_bytes(identity)?,
+                hash: u64::from_be_bytes(*hash),
+            })
+        };
+        read().ok_or(Error::InvalidVersion {
+            version: text.clone(),
+        })
+    }
+
+    /// Whether an entry of `key` with this version may be there at `now`: it is of this key and has not expired.
+    pub(super) fn may_match(&self, key: &Key, now: u64) -> bool {
+        self.hash == hash(key) && expiry::is_live(self.identity.expires_ms, now)
+    }
+}
+
+/// The precondition with the stamp in place of the whole version, for those who judge by stamps.
+///
+/// # Errors
+/// Those of [`Token::read`].
+pub(super) fn by_stamp(precondition: &Precondition) -> Result<Precondition> {
+    Ok(match precondition {
+        Precondition::Matches(version) => {
+            Precondition::Matches(Token::read(version)?.identity.written.stamp.into())
+        }
+        other => other.clone(),
+    })
+}
+
+/// The fields of an entry, all or those that a touch changes.
+pub(super) fn fields(
+    new_value: Option<&Bytes>,
+    by: Written,
+    replaced: Option<Identity>,
+    expires_ms: Option<u64>,
+) -> Fields {
+    let mut fields = HashMap::with_capacity(FIELDS.len());
+    let mut set = |name: &str, value| {
+        let value = Value {
+            value_type: Some(value),
+        };
+        fields.insert(name.to_owned(), value);
+    };
+    set(WRITTEN, ValueType::BytesValue(written(by)));
+    if let Some(replaced) = replaced {
+        set(REPLACED, ValueType::BytesValue(replaced.to_bytes()));
+    }
+    if let Some(ms) = expires_ms {
+        set(
+            EXPIRES,
+            ValueType::TimestampValue(timestamp(ms.saturating_mul(1_000_000))),
+        );
+    }
+    if let Some(bytes) = new_value {
+        set(FORMAT, ValueType::IntegerValue(FORMAT_NUMBER));
+        set(VALUE, value(bytes));
+    }
+    fields
+}
+
+/// A value: as text if it is that, so that the console shows JSON as JSON.
+fn value(bytes: &Bytes) -> ValueType {
+    let shows = |byte: &u8| *byte >= b' ' || b"\t\n\r".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if bytes.iter().all(shows) => ValueType::StringValue(text.to_owned()),
+        _ => ValueType::BytesValue(bytes.to_vec()),
+    }
+}
+
+/// Whether the document of an entry, of which only `x` need be there, has not expired at `now`.
+///
+/// # Errors
+/// [`Error::Corrupt`] when its expiry is no time.
+pub(super) fn is_live(key: &Key, document: &Document, now: u64) -> Result<bool> {
+    let expires = read_expiry(document.fields.get(EXPIRES)).map_err(|reason| corrupt(key, reason))?;
+    Ok(expiry::is_live(expires, now))
+}
+
+fn read_expiry(field: Option<&Value>) -> Result<Option<u64>, &'static str> {
+    let Some(value) = field else { return Ok(None) };
+    let Some(ValueType::TimestampValue(time)) = &value.value_type else {
+        return Err("its expiry `x` is no timestamp");
+    };
+    match UpdateTime::new(*time) {
+        Some(UpdateTime(ns)) if ns % 1_000_000 == 0 && ns / 1_000_000 <= expiry::MAX_MS => {
+            Ok(Some(ns / 1_000_000))
+        }
+        _ => Err("its expiry `x` is no time in milliseconds"),
+    }
+}
+
+fn corrupt(key: &Key, reason: &str) -> Error {
+    Error::Corrupt {
+        what: format!("the document of `{key}`"),
+        reason: reason.to_owned(),
+        source: None,
+    }
+}
+
+/// A document of ours, expired or not.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) identity: Identity,
+    replaced: Option<Identity>,
+    /// The stamp of `replaced`, for those who judge by stamps.
+    replaced_stamp: Option<Stamp>,
+    /// `None` when it was not asked for.
+    value: Option<Bytes>,
+}
+
+impl Found {
+    /// Reads the document of `key`, with its value or without.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is damaged, of another format or not ours.
+    pub(super) fn decode(key: &Key, mut document: Document, with_value: bool) -> Result<Self> {
+        let corrupt = |reason: &str| corrupt(key, reason);
+        let update_time = document
+            .update_time
+            .and_then(UpdateTime::new)
+            .ok_or_else(|| corrupt("it came without its update time"))?;
+        let expires_ms = read_expiry(document.fields.get(EXPIRES)).map_err(corrupt)?;
+        let mut take = |name| document.fields.remove(name).and_then(|value| value.value_type);
+        match take(FORMAT) {
+            Some(ValueType::IntegerValue(FORMAT_NUMBER)) => {}
+            Some(ValueType::IntegerValue(_)) => {
+                return Err(corrupt(
+                    "its format `f` is not 1: a newer release may have written it",
+                ));
+            }
+            _ => return Err(corrupt("it has no format `f`, so it is not this store's")),
+        }
+        let written = match take(WRITTEN) {
+            Some(ValueType::BytesValue(bytes)) => read_written(&bytes),
+            _ => None,
+        };
+        let written = written.ok_or_else(|| corrupt("what wrote it, `w`, is not 32 bytes"))?;
+        let replaced = match take(REPLACED) {
+            None => None,
+            Some(ValueType::BytesValue(bytes)) if bytes.len() == Identity::LEN => {
+                Identity::from_bytes(&bytes)
+            }
+            Some(_) => return Err(corrupt("what it replaced, `p`, is not 48 bytes")),
+        };
+        let value = match take(VALUE) {
+            _ if !with_value => None,
+            Some(ValueType::StringValue(text)) => Some(Bytes::from(text)),
+            Some(ValueType::BytesValue(bytes)) => Some(Bytes::from(bytes)),
+            _ => return Err(corrupt("its value `v` is neither text nor bytes")),
+        };
+        Ok(Self {
+            identity: Identity {
+                update_time,
+                written,
+                expires_ms,
+            },
+            replaced,
+            replaced_stamp: replaced.map(|replaced| replaced.written.stamp),
+            value,
+        })
+    }
+
+    pub(super) fn is_live(&self, now: u64) -> bool {
+        expiry::is_live(self.identity.expires_ms, now)
+    }
+
+    pub(super) fn stored(&self, now: u64) -> Stored<'_> {
+        Stored {
+            stamp: self.identity.written.stamp,
+            replaced: self.replaced_stamp.as_slice(),
+            live: self.is_live(now),
+        }
+    }
+
+    /// The write of this stamp, if it is the one that is there or the one that it replaced.
+    pub(super) fn write_of(&self, stamp: Stamp) -> Option<Identity> {
+        [Some(self.identity), self.replaced]
+            .into_iter()
+            .flatten()
+            .find(|identity| identity.written.stamp == stamp)
+    }
+
+    /// The entry, if it has not expired at `now`, and its value was asked for.
+    ///
+    /// # Errors
+    /// None that can happen: a version of ours is one.
+    pub(super) fn into_entry(self, key: &Key, now: u64) -> Result<Option<Entry>> {
+        let live = self.is_live(now);
+        let Some(value) = self.value.filter(|_| live) else {
+            return Ok(None);
+        };
+        let mut entry = Entry::new(value, self.identity.version(key)?);
+        entry.expires_at = self.identity.expires_ms.map(expiry::from_ms);
+        Ok(Some(entry))
+    }
+}
