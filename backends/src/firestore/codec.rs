@@ -53,15 +53,16 @@ impl UpdateTime {
     }
 
     pub(super) fn timestamp(self) -> Timestamp {
-        timestamp(self.0)
+        timestamp(self.0, 1_000_000_000)
     }
 }
 
-fn timestamp(nanoseconds: u64) -> Timestamp {
-    const SECOND: u64 = 1_000_000_000;
+/// The time that is `count` parts of a second after the epoch, `second` to the second.
+fn timestamp(count: u64, second: u64) -> Timestamp {
+    let nanos = count % second * (1_000_000_000 / second);
     Timestamp {
-        seconds: i64::try_from(nanoseconds / SECOND).unwrap_or(i64::MAX),
-        nanos: i32::try_from(nanoseconds % SECOND).unwrap_or(0),
+        seconds: i64::try_from(count / second).unwrap_or(i64::MAX),
+        nanos: i32::try_from(nanos).unwrap_or(0),
     }
 }
 
@@ -196,10 +197,7 @@ pub(super) fn fields(
         set(REPLACED, ValueType::BytesValue(replaced.to_bytes()));
     }
     if let Some(ms) = expires_ms {
-        set(
-            EXPIRES,
-            ValueType::TimestampValue(timestamp(ms.saturating_mul(1_000_000))),
-        );
+        set(EXPIRES, ValueType::TimestampValue(timestamp(ms, 1_000)));
     }
     if let Some(bytes) = new_value {
         set(FORMAT, ValueType::IntegerValue(FORMAT_NUMBER));
@@ -231,11 +229,18 @@ fn read_expiry(field: Option<&Value>) -> Result<Option<u64>, &'static str> {
     let Some(ValueType::TimestampValue(time)) = &value.value_type else {
         return Err("its expiry `x` is no timestamp");
     };
-    match UpdateTime::new(*time) {
-        Some(UpdateTime(ns)) if ns % 1_000_000 == 0 && ns / 1_000_000 <= expiry::MAX_MS => {
-            Ok(Some(ns / 1_000_000))
-        }
-        _ => Err("its expiry `x` is no time in milliseconds"),
+    let ms = || {
+        let whole = time.nanos % 1_000_000 == 0;
+        let (seconds, part) = (
+            u64::try_from(time.seconds).ok()?,
+            u64::try_from(time.nanos).ok()? / 1_000_000,
+        );
+        let ms = seconds.checked_mul(1_000)?.checked_add(part)?;
+        (whole && ms <= expiry::MAX_MS).then_some(ms)
+    };
+    match ms() {
+        Some(ms) => Ok(Some(ms)),
+        None => Err("its expiry `x` is no time in milliseconds"),
     }
 }
 

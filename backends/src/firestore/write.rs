@@ -82,7 +82,9 @@ pub(super) fn first_basis(
         (_, Change::Check) => None,
         (Precondition::Matches(version), _) => {
             let token = Token::read(version)?;
-            token.may_match(key, now).then_some(Basis::At(token.identity))
+            // One that expects its own version is a retry, whatever it says.
+            let is_own = token.identity.written.stamp.write_id() == attempt.id;
+            (!is_own && token.may_match(key, now)).then_some(Basis::At(token.identity))
         }
         (Precondition::Absent, _) => Some(Basis::Missing),
         (Precondition::None, Change::Delete) => Some(Basis::Anything),
