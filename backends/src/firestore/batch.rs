@@ -16,7 +16,7 @@ use statestore_api::{Entry, Error, Key, Result};
 
 use super::FirestoreStore;
 use super::codec::{Found, WITHOUT_VALUE};
-use super::connection::streamed;
+use super::connection::{streamed, to_its_end};
 use crate::batch::{again, in_order};
 
 /// How many documents are asked for in one request. Firestore has no limit but the request's 10 MiB, and answers in a stream.
@@ -72,23 +72,25 @@ impl FirestoreStore {
         let mut client = self.connection.client().await?;
         let context = self.context(false);
         let request = streamed(request, context.timeout);
-        let answered = client.batch_get_documents(request).await;
-        let mut answers = answered.map_err(|status| context.error(status))?.into_inner();
         let mut found = Documents {
             documents: vec![None; keys.len()],
             transaction: Vec::new(),
         };
-        while let Some(answer) = answers.message().await.map_err(|status| context.error(status))? {
-            if !answer.transaction.is_empty() {
-                found.transaction = answer.transaction;
+        let read = to_its_end(async move {
+            let mut answers = client.batch_get_documents(request).await?.into_inner();
+            while let Some(answer) = answers.message().await? {
+                if !answer.transaction.is_empty() {
+                    found.transaction = answer.transaction;
+                }
+                if let Some(Answer::Found(document)) = answer.result
+                    && let Some(place) = places.get(&document.name)
+                {
+                    found.documents[*place] = Some(document);
+                }
             }
-            if let Some(Answer::Found(document)) = answer.result
-                && let Some(place) = places.get(&document.name)
-            {
-                found.documents[*place] = Some(document);
-            }
-        }
-        Ok(found)
+            Ok(found)
+        });
+        read.await.map_err(|status| context.error(status))
     }
 
     pub(super) async fn get_all(&self, keys: &[Key]) -> Vec<Result<Option<Entry>>> {
@@ -116,7 +118,7 @@ impl FirestoreStore {
             Err(error) => return all_failed(keys, error),
         };
         let now = self.now();
-        let entry = |key: &Key, document: Document| Found::decode(key, document, true)?.into_entry(key, now);
+        let entry = |key: &Key, document: Document| Found::decode(key, document, true)?.entry(key, now);
         keys.into_iter()
             .zip(documents)
             .filter_map(|(key, document)| {

@@ -339,9 +339,8 @@ impl Found {
     ///
     /// # Errors
     /// None that can happen: a version of ours is one.
-    pub(super) fn into_entry(self, key: &Key, now: u64) -> Result<Option<Entry>> {
-        let live = self.is_live(now);
-        let Some(value) = self.value.filter(|_| live) else {
+    pub(super) fn entry(&self, key: &Key, now: u64) -> Result<Option<Entry>> {
+        let Some(value) = self.value.clone().filter(|_| self.is_live(now)) else {
             return Ok(None);
         };
         let mut entry = Entry::new(value, self.identity.version(key)?);

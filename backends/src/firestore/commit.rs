@@ -11,7 +11,7 @@ use statestore_api::{Applied, Error, Result};
 
 use super::FirestoreStore;
 use super::codec::{self, EXPIRES, Identity, REPLACED, UpdateTime, WRITTEN};
-use super::connection::unary;
+use super::connection::{to_its_end, unary};
 use crate::change::Change;
 
 /// What is known to be there, and so is the condition of a write.
@@ -103,7 +103,8 @@ impl FirestoreStore {
         };
         let mut client = self.connection.client().await?;
         let context = self.context(true);
-        match client.commit(unary(request, context.timeout)).await {
+        let request = unary(request, context.timeout);
+        match to_its_end(async move { client.commit(request).await }).await {
             Ok(answer) => {
                 let results = answer.into_inner().write_results.into_iter();
                 let times = results.map(|result| result.update_time.and_then(UpdateTime::new));

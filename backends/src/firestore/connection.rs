@@ -1,5 +1,6 @@
 //! The client: connected with the first request, and used without retries of its own.
 
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use firestore::FirestoreDb;
@@ -9,7 +10,7 @@ use firestore::gcloud_sdk::google_cloud_auth::credentials::{
     CacheableResource, Credentials, CredentialsProvider, EntityTag,
 };
 use firestore::gcloud_sdk::google_cloud_auth::errors::CredentialsError;
-use firestore::gcloud_sdk::tonic::Request;
+use firestore::gcloud_sdk::tonic::{Request, Status};
 use firestore::gcloud_sdk::{
     GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthHeaders, GoogleAuthMiddleware, GoogleAuthMiddlewareLayer,
     HeaderMap, RequestTimeouts,
@@ -17,6 +18,8 @@ use firestore::gcloud_sdk::{
 use http::header::{AUTHORIZATION, HeaderValue};
 use statestore_api::{Error, Result};
 use tokio::sync::OnceCell;
+use tokio::task::JoinError;
+use tracing::Instrument as _;
 
 use super::config::{self, FirestoreConfig};
 use super::error;
@@ -133,6 +136,32 @@ async fn with_auth(
 ) -> firestore::gcloud_sdk::error::Result<Api> {
     let middleware = GoogleAuthMiddlewareLayer::new(auth, Some(database))?;
     GoogleApi::from_function_with_middleware(FirestoreClient::new, url, middleware).await
+}
+
+/// Runs a request to its end, also when its caller is dropped.
+///
+/// To drop it would reset its stream, and a server that sees many streams reset ends the connection ("rapid reset"), with all other
+/// requests on it.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    request: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    match detached(request).await {
+        Ok(answer) => answer,
+        Err(error) => Err(Status::from_error(error.into())),
+    }
+}
+
+/// Runs `task` to its end, also when its caller is dropped.
+///
+/// # Errors
+/// When the runtime ends before.
+pub(super) async fn detached<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    match tokio::spawn(task.in_current_span()).await {
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        ended => ended,
+    }
 }
 
 /// A request that is answered at once, within `limit`.

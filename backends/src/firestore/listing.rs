@@ -10,6 +10,7 @@ use firestore::gcloud_sdk::google::firestore::v1::value::ValueType;
 use firestore::gcloud_sdk::google::firestore::v1::{
     Cursor, Document, PartitionQueryRequest, RunQueryRequest, StructuredQuery, Value, partition_query_request,
 };
+use firestore::gcloud_sdk::prost::Message as _;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use statestore_api::backend::{ListQuery, check};
 use statestore_api::{
@@ -18,7 +19,7 @@ use statestore_api::{
 
 use super::FirestoreStore;
 use super::codec::{self, EXPIRES, Found};
-use super::connection::{streamed, unary};
+use super::connection::{streamed, to_its_end, unary};
 use super::ids;
 
 /// A page ends early behind this many bytes, so that a thousand large values need not be in memory at once.
@@ -224,19 +225,24 @@ impl FirestoreStore {
         };
         let mut client = self.connection.client().await?;
         let context = self.context(false);
-        let answer = client.run_query(streamed(request, context.timeout)).await;
-        let mut answers = answer.map_err(|status| context.error(status))?.into_inner();
-        let (mut documents, mut bytes) = (Vec::new(), 0);
-        while let Some(answer) = answers.message().await.map_err(|status| context.error(status))? {
-            let Some(document) = answer.document else { continue };
-            bytes += firestore::gcloud_sdk::prost::Message::encoded_len(&document);
-            documents.push(document);
-            if bytes > PAGE_BYTES {
-                return Ok((documents, true));
+        let request = streamed(request, context.timeout);
+        let answers = to_its_end(async move {
+            let mut answers = client.run_query(request).await?.into_inner();
+            let (mut documents, mut bytes) = (Vec::new(), 0);
+            while let Some(answer) = answers.message().await? {
+                let Some(document) = answer.document else {
+                    continue;
+                };
+                bytes += document.encoded_len();
+                documents.push(document);
+                if bytes > PAGE_BYTES {
+                    return Ok((documents, true));
+                }
             }
-        }
-        let more = documents.len() >= page_size;
-        Ok((documents, more))
+            let more = documents.len() >= page_size;
+            Ok((documents, more))
+        });
+        answers.await.map_err(|status| context.error(status))
     }
 }
 
@@ -261,7 +267,7 @@ fn line(key: Key, document: Document, projection: Projection, now: u64) -> Resul
         let live = codec::is_live(&key, &document, now)?;
         return Ok(live.then(|| Line::new(key, None)));
     }
-    let entry = Found::decode(&key, document, true)?.into_entry(&key, now)?;
+    let entry = Found::decode(&key, document, true)?.entry(&key, now)?;
     Ok(entry.map(|entry| Line::new(key, Some(entry))))
 }
 

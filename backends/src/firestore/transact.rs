@@ -1,7 +1,7 @@
-//! Transactions: one commit, whose writes carry the conditions. Where a look is needed first it is one read of all keys; and
-//! for a check, which has no write to carry its condition, both are in a read-write transaction of Firestore's.
-
-use std::panic::resume_unwind;
+//! Transactions: one commit, whose writes carry the conditions.
+//!
+//! A check has no write to carry its condition. So with checks the commit ends a read-write transaction of Firestore's, in which the
+//! checked documents were read; and those alone, since what is read in it is locked until then.
 
 use statestore_api::backend::expiry::Expiry;
 use statestore_api::backend::{Mutation, Stamp, TransactDecision, check, decide_transaction};
@@ -13,6 +13,7 @@ use super::FirestoreStore;
 use super::batch::Parts;
 use super::codec::{Found, Identity, UpdateTime, Written, by_stamp};
 use super::commit::{Basis, Outcome, plan, timeless};
+use super::connection::detached;
 use super::write::{MOST_ROUNDS, conflict, first_basis, indeterminate, over, parts_for, unsettled};
 use crate::change::Change;
 
@@ -48,21 +49,21 @@ impl Plan {
         })
     }
 
+    fn is_check(&self, place: usize) -> bool {
+        matches!(self.changes[place], Change::Check)
+    }
+
     fn has_check(&self) -> bool {
-        self.changes.iter().any(|change| matches!(change, Change::Check))
+        (0..self.ops.len()).any(|place| self.is_check(place))
     }
 
-    fn parts(&self) -> Parts {
-        parts_for(self.ops.iter().map(|op| &op.precondition))
-    }
-
-    /// What the writes take to be there without a look; `None` where one has to look first.
-    fn first_bases(&self) -> Result<Option<Vec<Basis>>> {
+    /// What each write takes to be there without a look; `None` where one has to look first.
+    fn first_bases(&self) -> Result<Vec<Option<Basis>>> {
         // An earlier attempt that was applied would be refused at what it replaced or deleted by version; but not at what it
         // created, if that was deleted since, although another of its puts may remember it.
         let tells = |op: &TransactOp| matches!(op.precondition, Precondition::Matches(_));
-        if self.attempt.is_retry() && !self.ops.iter().any(tells) {
-            return Ok(None);
+        if self.attempt.is_retry() && (self.has_check() || !self.ops.iter().any(tells)) {
+            return Ok(vec![None; self.ops.len()]);
         }
         self.ops
             .iter()
@@ -122,12 +123,14 @@ impl Plan {
     }
 }
 
-/// What a look says.
-enum Verdict {
-    /// An earlier attempt was applied, with these versions.
-    Already(Vec<Option<Version>>),
-    /// All conditions hold of this.
-    Apply(Vec<Basis>),
+/// What a look found.
+struct Look {
+    /// The operations whose documents were looked at.
+    places: Vec<usize>,
+    /// The documents, by the places of all operations.
+    found: Vec<Option<Found>>,
+    /// The transaction that locks those of the checks; empty when there is none.
+    transaction: Vec<u8>,
 }
 
 impl FirestoreStore {
@@ -145,44 +148,77 @@ impl FirestoreStore {
         if !plan.has_check() {
             return self.apply(&plan).await;
         }
-        // A task of its own, so that the transaction is ended when this future is dropped, and holds its locks no longer.
+        // To its end, so that the transaction ends and its locks with it.
         let store = self.clone();
-        match tokio::spawn(async move { store.apply(&plan).await }).await {
-            Ok(answer) => answer,
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            Err(error) => Err(Error::Unavailable {
+        let applied = detached(async move { store.apply(&plan).await }).await;
+        applied.unwrap_or_else(|error| {
+            Err(Error::Unavailable {
                 applied: Applied::Maybe,
                 reason: "the runtime is ending".to_owned(),
                 source: Some(error.into()),
-            }),
-        }
+            })
+        })
     }
 
     async fn apply(&self, plan: &Plan) -> Result<Vec<Option<Version>>> {
         let mut bases = plan.first_bases()?;
         for _ in 0..MOST_ROUNDS {
-            let (bases, transaction) = match bases.take() {
-                Some(bases) => (bases, Vec::new()),
-                None => {
-                    let looked = self.documents(&plan.keys, plan.parts(), plan.has_check()).await?;
-                    match judge(plan, looked.documents) {
-                        Ok(Verdict::Apply(bases)) => (bases, looked.transaction),
-                        Ok(Verdict::Already(versions)) => {
-                            self.roll_back(looked.transaction).await;
-                            return Ok(versions);
-                        }
-                        Err(error) => {
-                            self.roll_back(looked.transaction).await;
-                            return Err(error);
-                        }
-                    }
+            let unknown = (0..bases.len()).filter(|place| bases[*place].is_none());
+            let look = self.look(plan, unknown.collect()).await?;
+            match judge(plan, &look) {
+                Ok(Some(versions)) => {
+                    self.roll_back(look.transaction).await;
+                    return Ok(versions);
                 }
-            };
-            if let Some(versions) = self.commit_plan(plan, &bases, transaction).await? {
+                Ok(None) => {}
+                Err(error) => {
+                    self.roll_back(look.transaction).await;
+                    return Err(error);
+                }
+            }
+            let known: Vec<Basis> = bases
+                .iter()
+                .zip(&look.found)
+                .map(|(basis, found)| basis.unwrap_or_else(|| over(found.as_ref())))
+                .collect();
+            if let Some(versions) = self.commit_plan(plan, &known, look.transaction).await? {
                 return Ok(versions);
             }
+            // It was refused, and Firestore does not tell at which.
+            bases.fill(None);
         }
         Err(unsettled())
+    }
+
+    /// Looks at the documents of these operations, the checks' last and under lock.
+    async fn look(&self, plan: &Plan, places: Vec<usize>) -> Result<Look> {
+        let mut look = Look {
+            found: std::iter::repeat_with(|| None).take(plan.ops.len()).collect(),
+            transaction: Vec::new(),
+            places,
+        };
+        let (checked, written): (Vec<usize>, Vec<usize>) =
+            look.places.iter().partition(|place| plan.is_check(**place));
+        for (places, locked) in [(written, false), (checked, true)] {
+            if places.is_empty() {
+                continue;
+            }
+            let keys: Vec<Key> = places.iter().map(|place| plan.keys[*place].clone()).collect();
+            let parts = parts_for(places.iter().map(|place| &plan.ops[*place].precondition));
+            let looked = self.documents(&keys, parts, locked).await?;
+            look.transaction = looked.transaction;
+            for ((place, key), document) in places.into_iter().zip(&keys).zip(looked.documents) {
+                let Some(document) = document else { continue };
+                match Found::decode(key, document, parts == Parts::All) {
+                    Ok(found) => look.found[place] = Some(found),
+                    Err(error) => {
+                        self.roll_back(look.transaction).await;
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(look)
     }
 
     /// The versions, or `None` when it was refused.
@@ -226,43 +262,31 @@ impl FirestoreStore {
     }
 }
 
-/// What is to be done about the transaction, where this was found.
-fn judge(
-    plan: &Plan,
-    documents: Vec<Option<firestore::gcloud_sdk::google::firestore::v1::Document>>,
-) -> Result<Verdict> {
-    let with_value = plan.parts() == Parts::All;
-    let mut found = Vec::with_capacity(documents.len());
-    for (key, document) in plan.keys.iter().zip(documents) {
-        found.push(
-            document
-                .map(|document| Found::decode(key, document, with_value))
-                .transpose()?,
-        );
-    }
+/// The versions of an earlier attempt that was applied; `None` when the conditions that were looked at hold.
+fn judge(plan: &Plan, look: &Look) -> Result<Option<Vec<Option<Version>>>> {
+    let judged: Vec<TransactOp> = look
+        .places
+        .iter()
+        .map(|place| plan.judged[*place].clone())
+        .collect();
     let stored = |place: usize| {
-        found
-            .get(place)?
-            .as_ref()
-            .map(|found: &Found| found.stored(plan.now))
+        let found = look.found[look.places[place]].as_ref();
+        found.map(|found| found.stored(plan.now))
     };
-    match decide_transaction(&plan.judged, plan.attempt, stored)? {
-        TransactDecision::Apply => Ok(Verdict::Apply(
-            found.iter().map(|found| over(found.as_ref())).collect(),
-        )),
+    match decide_transaction(&judged, plan.attempt, stored)? {
+        TransactDecision::Apply => Ok(None),
         TransactDecision::Already(stamps) => {
             let nonce = stamps
                 .iter()
-                .zip(&plan.keys)
-                .find_map(|(version, key)| Some(version.as_ref()?.stamp().ok()?.nonce(key)));
+                .zip(&judged)
+                .find_map(|(version, op)| Some(version.as_ref()?.stamp().ok()?.nonce(&op.key)));
             let nonce = nonce.ok_or_else(unsettled)?;
-            plan.earlier_versions(nonce, &found).map(Verdict::Already)
+            plan.earlier_versions(nonce, &look.found).map(Some)
         }
         TransactDecision::Conflict(place) => {
-            let key = &plan.keys[place];
-            Err(conflict(key, found.swap_remove(place), plan.now)?
-                .of_op(place)
-                .into())
+            let place = look.places[place];
+            let conflict = conflict(&plan.keys[place], look.found[place].as_ref(), plan.now)?;
+            Err(conflict.of_op(place).into())
         }
         TransactDecision::Indeterminate(_) => Err(indeterminate(plan.attempt)),
     }

@@ -42,7 +42,7 @@ impl FirestoreStore {
                         Decision::Apply => over(found.as_ref()),
                         Decision::Already(own) => return own_version(key, found.as_ref(), own).map(Some),
                         Decision::Indeterminate => return Err(indeterminate(attempt)),
-                        Decision::Conflict => return Err(conflict(key, found, now)?.into()),
+                        Decision::Conflict => return Err(conflict(key, found.as_ref(), now)?.into()),
                     }
                 }
             };
@@ -120,15 +120,10 @@ pub(super) fn own_version(key: &Key, found: Option<&Found>, own: Stamp) -> Resul
 }
 
 /// The conflict with what was found.
-pub(super) fn conflict(key: &Key, found: Option<Found>, now: u64) -> Result<Conflict> {
-    let entry = found
-        .map(|found| found.into_entry(key, now))
-        .transpose()?
-        .flatten();
-    Ok(Conflict::new(
-        key.clone(),
-        entry.map_or(Current::Absent, Current::Entry),
-    ))
+pub(super) fn conflict(key: &Key, found: Option<&Found>, now: u64) -> Result<Conflict> {
+    let entry = found.map(|found| found.entry(key, now)).transpose()?.flatten();
+    let current = entry.map_or(Current::Absent, Current::Entry);
+    Ok(Conflict::new(key.clone(), current))
 }
 
 pub(super) fn indeterminate(attempt: Attempt) -> Error {
