@@ -3,6 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
+mod canned;
+mod errors;
+mod faults;
+mod requests;
+mod setup;
+
 use std::sync::Arc;
 use std::time::Duration;
 
