@@ -1,6 +1,7 @@
 //! Key, entry and version ↔ document. Pure: no request is made here.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -253,7 +254,6 @@ fn corrupt(key: &Key, reason: &str) -> Error {
 }
 
 /// A document of ours, expired or not.
-#[derive(Debug)]
 pub(super) struct Found {
     pub(super) identity: Identity,
     replaced: Option<Identity>,
@@ -261,6 +261,14 @@ pub(super) struct Found {
     replaced_stamp: Option<Stamp>,
     /// `None` when it was not asked for.
     value: Option<Bytes>,
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Found {
@@ -346,5 +354,169 @@ impl Found {
         let mut entry = Entry::new(value, self.identity.version(key)?);
         entry.expires_at = self.identity.expires_ms.map(expiry::from_ms);
         Ok(Some(entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use statestore_api::WriteId;
+
+    use super::*;
+
+    fn key() -> Key {
+        Key::new("p/1", "id").unwrap()
+    }
+
+    fn identity(expires_ms: Option<u64>) -> Identity {
+        Identity {
+            update_time: UpdateTime(1_700_000_000_123_456_000),
+            written: Written {
+                stamp: Stamp::new(WriteId::new(), Stamp::new_nonce(), &key()),
+                at: 1_000,
+            },
+            expires_ms,
+        }
+    }
+
+    /// The document that `identity` left, over `replaced`.
+    fn document(bytes: &'static [u8], identity: Identity, replaced: Option<Identity>) -> Document {
+        Document {
+            fields: fields(
+                Some(&Bytes::from_static(bytes)),
+                identity.written,
+                replaced,
+                identity.expires_ms,
+            ),
+            update_time: Some(identity.update_time.timestamp()),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_entry_comes_back_as_it_was_stored() {
+        for bytes in [&b""[..], b"text", "ä\0\u{10ffff}".as_bytes(), b"\xff\xfe"] {
+            let (own, old) = (identity(Some(1_501)), identity(None));
+            let found = Found::decode(&key(), document(bytes, own, Some(old)), true).unwrap();
+            assert_eq!(found.stored(0).replaced, [old.written.stamp]);
+            assert_eq!(
+                [own, old].map(|write| found.write_of(write.written.stamp)),
+                [Some(own), Some(old)]
+            );
+            assert_eq!(found.write_of(identity(None).written.stamp), None);
+            let entry = found.entry(&key(), 1_500).unwrap().unwrap();
+            assert_eq!(
+                (&entry.value[..], entry.version),
+                (bytes, own.version(&key()).unwrap())
+            );
+            assert_eq!(entry.expires_at, Some(UNIX_EPOCH + Duration::from_millis(1_501)));
+            assert!(!found.stored(1_501).live && found.entry(&key(), 1_501).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn without_its_value_a_document_is_no_entry() {
+        let mut document = document(b"x", identity(None), None);
+        document.fields.remove(VALUE);
+        let found = Found::decode(&key(), document, false).unwrap();
+        assert!(found.stored(0).live);
+        assert_eq!(found.entry(&key(), 0).unwrap(), None);
+    }
+
+    #[test]
+    fn a_version_says_which_write_of_which_key_and_until_when() {
+        let write = identity(Some(1_501));
+        let version = write.version(&key()).unwrap();
+        let text = version.to_string();
+        assert_eq!(text.len(), 75);
+        assert!(
+            version.stamp().is_err(),
+            "another store would take it for its own"
+        );
+        let token = Token::read(&text.parse().unwrap()).unwrap();
+        assert_eq!(token.identity, write);
+        assert!(token.may_match(&key(), 1_500) && !token.may_match(&key(), 1_501));
+        assert!(!token.may_match(&Key::new("p", "1id").unwrap(), 0));
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        let version = identity(None).version(&key()).unwrap().to_string();
+        for text in [
+            &version[1..],
+            &version[..74],
+            "x",
+            &"A".repeat(32),
+            &format!("{version}AAA"),
+            &"~".repeat(75),
+        ] {
+            let version: Version = text.parse().unwrap();
+            assert!(
+                matches!(Token::read(&version), Err(Error::InvalidVersion { .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_text_is_stored_as_text() {
+        let is_text =
+            |bytes: &'static [u8]| matches!(value(&Bytes::from_static(bytes)), ValueType::StringValue(_));
+        assert!(is_text(b"{\"a\":1}") && is_text(b"") && is_text("line\r\n\tä".as_bytes()));
+        assert!(!is_text(b"\xc3\x28") && !is_text(b"a\0b"));
+    }
+
+    #[test]
+    fn the_furthest_expiry_is_kept() {
+        let furthest = identity(Some(expiry::MAX_MS));
+        let found = Found::decode(&key(), document(b"x", furthest, None), true).unwrap();
+        assert_eq!(found.identity, furthest);
+        assert_eq!(timestamp(expiry::MAX_MS, 1_000).seconds, 253_402_300_799);
+    }
+
+    #[test]
+    fn what_is_damaged_is_said_without_the_value() {
+        let text = |text: &str| Some(ValueType::StringValue(text.to_owned()));
+        let time = |seconds, nanos| Some(ValueType::TimestampValue(Timestamp { seconds, nanos }));
+        let damages = [
+            (FORMAT, None),
+            (FORMAT, Some(ValueType::IntegerValue(2))),
+            (FORMAT, text("1")),
+            (VALUE, None),
+            (VALUE, Some(ValueType::IntegerValue(31_337))),
+            (WRITTEN, None),
+            (WRITTEN, Some(ValueType::BytesValue(vec![0; 31]))),
+            (REPLACED, text("hunter2")),
+            (REPLACED, Some(ValueType::BytesValue(vec![0; 47]))),
+            (EXPIRES, Some(ValueType::IntegerValue(1))),
+            (EXPIRES, time(-1, 0)),
+            (EXPIRES, time(1, 1)),
+            (EXPIRES, time(253_402_300_800, 0)),
+        ];
+        for (name, damage) in damages {
+            let mut document = document(b"hunter2", identity(None), None);
+            document.fields.remove(name);
+            if let Some(value) = damage {
+                let value = Value {
+                    value_type: Some(value),
+                };
+                document.fields.insert(name.to_owned(), value);
+            }
+            let error = Found::decode(&key(), document, true).unwrap_err();
+            assert!(matches!(error, Error::Corrupt { .. }), "{name}: {error}");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("hunter2") && !shown.contains("31337"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_largest_document_fits_into_1_mib() {
+        // <https://firebase.google.com/docs/firestore/storage-size>: each text has a byte more, a name 16, a document 32.
+        let name = 16 + 3 * (100 + "-items".len() + 1) + 2 * (1500 + 1);
+        let names = FIELDS.iter().map(|name| name.len() + 1).sum::<usize>();
+        let others = (Stamp::LEN + 8) + Identity::LEN + 8 + 8;
+        assert!(32 + name + names + others + MAX_VALUE + 1 <= 1024 * 1024);
+        const { assert!(MAX_VALUE >= statestore_api::Capabilities::PORTABLE_VALUE_BYTES) };
     }
 }

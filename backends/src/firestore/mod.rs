@@ -1,4 +1,148 @@
-//! Google Cloud Firestore.
+//! Google Cloud Firestore in native mode: one collection, one document an entry, one commit a write.
+//!
+//! ```no_run
+//! use statestore::firestore::{FirestoreConfig, FirestoreStore};
+//! use statestore::{StateStore, StateStoreExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> statestore::Result<()> {
+//! let store = FirestoreStore::new(FirestoreConfig::new("my-project", "app-state"))?;
+//! store.ready().await?; // in the instance's start: the TLS handshake and the credentials are done here
+//! let cart = "user-42/cart".parse()?;
+//! let version = store.create(&cart, "one apple").await?;
+//! store.compare_and_set(&cart, Some(&version), "two apples").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # The URL
+//! `firestore://project/collection?database=eu`. Options: `database` (else `(default)`), `emulator` (`127.0.0.1:8080`),
+//! `credentials` (the file of a service account's key), `timeout` and `connect_timeout` (`500ms`, `5s`).
+//!
+//! Without `emulator` the one in `FIRESTORE_EMULATOR_HOST` is used, and without both the service, with application default
+//! credentials: `GOOGLE_APPLICATION_CREDENTIALS`, those of `gcloud auth application-default login`, or of the service account of
+//! the function or machine; workload identity federation too, which is a file that `GOOGLE_APPLICATION_CREDENTIALS` names. A client of
+//! the application's own, with credentials of any kind, is handed in by [`FirestoreStore::from_client`].
+//!
+//! # The database
+//! A Firestore database in native mode; the collection comes to be with its first document. Make the database once, at a
+//! location that is for good, then exempt the fields from indexes and switch the sweep on. The last two are best done before the first
+//! write:
+//!
+//! ```sh
+//! gcloud firestore databases create --project=my-project --location=eur3 --type=firestore-native
+//! for field in v w p x f; do
+//!   gcloud firestore indexes fields update $field --collection-group=app-state-items --disable-indexes --project=my-project
+//! done
+//! gcloud firestore fields ttls update x --collection-group=app-state-items --enable-ttl --project=my-project
+//! ```
+//!
+//! [`FirestoreStore::create_fields`] does the same but for the database. In `firestore.indexes.json`, for `firebase deploy`:
+//!
+//! ```json
+//! {
+//!   "indexes": [],
+//!   "fieldOverrides": [
+//!     { "collectionGroup": "app-state-items", "fieldPath": "v", "indexes": [] },
+//!     { "collectionGroup": "app-state-items", "fieldPath": "w", "indexes": [] },
+//!     { "collectionGroup": "app-state-items", "fieldPath": "p", "indexes": [] },
+//!     { "collectionGroup": "app-state-items", "fieldPath": "x", "ttl": true, "indexes": [] },
+//!     { "collectionGroup": "app-state-items", "fieldPath": "f", "indexes": [] }
+//!   ]
+//! }
+//! ```
+//!
+//! In Terraform:
+//!
+//! ```hcl
+//! resource "google_firestore_database" "state" {
+//!   name                    = "(default)"
+//!   location_id             = "eur3"
+//!   type                    = "FIRESTORE_NATIVE"
+//!   delete_protection_state = "DELETE_PROTECTION_ENABLED"
+//! }
+//!
+//! resource "google_firestore_field" "state" {
+//!   for_each   = toset(["v", "w", "p", "f"])
+//!   database   = google_firestore_database.state.name
+//!   collection = "app-state-items"
+//!   field      = each.key
+//!   index_config {}
+//! }
+//!
+//! resource "google_firestore_field" "state_expiry" {
+//!   database   = google_firestore_database.state.name
+//!   collection = "app-state-items"
+//!   field      = "x"
+//!   index_config {}
+//!   ttl_config {}
+//! }
+//! ```
+//!
+//! Nothing here works only with that: without the exemptions each write also pays for index entries that nobody reads, and the index of the
+//! expiry is a hot spot at a high rate; without the policy expired entries are invisible but stay.
+//!
+//! The program needs the role `roles/datastore.user` and no other. (It holds for a whole project; a condition on
+//! `resource.name` narrows it to one database.) Security rules do not apply to it: they are for browsers and phones.
+//!
+//! # The document
+//! The entry of `user-42/cart` is `app-state/user-42/app-state-items/cart`: a partition is a document that need not be there, its
+//! entries are a collection below it. The collections' name is the store's own, because indexes and the sweep are switched by
+//! name all over a database. Ids are the key's text, but for `/`, which is written `.~`, and a `.` or `_` in front, which
+//! become `.-` and `_-`; behind a `.` a character from `}` on has a `}` before it. So ids sort as the keys do.
+//!
+//! | Field | Type | Holds |
+//! |---|---|---|
+//! | `v` | string or bytes | the value: text if it is UTF-8 without control characters, so that the console shows JSON as JSON |
+//! | `w` | bytes | who wrote it: 16 bytes of write id, 8 of nonce, 8 of its clock |
+//! | `p` | bytes | the write that it replaced, with its update time and expiry; not there: none that is known |
+//! | `x` | timestamp | when it expires, to the millisecond, for the TTL policy too; not there: never |
+//! | `f` | integer | the format: 1 |
+//!
+//! # How it keeps the contract
+//! Firestore checks two conditions: that a document is not there, and that it was last written at a certain time. So a
+//! [`Version`] holds the document's update time, and beside it what wrote it, its expiry and a hash of its key: that makes a compare-and-set, also a
+//! [keeping](statestore_api::Ttl::Keep) one, **one commit**, in which the document is told what it replaces, and makes a version that
+//! has expired, or is of another key, fail without one. A create, an unconditional put and a delete are one commit too.
+//!
+//! A commit that is refused does not say what is there: one read follows, which also tells whether an earlier attempt was applied. Two requests
+//! are needed as well for what Firestore cannot check: [`Exists`](Precondition::Exists), a touch or keeping put without a version,
+//! and the retry of a put without a condition. A create over an expired document that was not swept takes three.
+//!
+//! **What an entry remembers** is the write that made it and the one that it replaced. A put **without a condition** is written without a
+//! look, so the entry then forgets those before it ([`blind_puts_forget`](Capabilities::blind_puts_forget)), and it overwrites
+//! a document that is not this store's, which all else leaves as it is.
+//!
+//! **Time** is judged by the client's clock. A clock that is off by S makes entries live S longer or shorter. The TTL
+//! policy removes expired documents within about a day.
+//!
+//! **Transactions** are one commit. One that *checks* a key, without writing it, reads that key in a read-write transaction of
+//! Firestore's before, which is two requests, and locks the checked document in between.
+//!
+//! **Retries**: none, of nothing: only the write id makes the retry of a write safe. A request whose caller is dropped goes on to its end,
+//! since a server that sees many requests cut off ends their connection.
+//!
+//! # Hot spots, costs and limits
+//! Firestore splits its documents by the order of their names, as the load grows. Names that follow each other, such as times and
+//! counters, written at more than 500 a second, all go to one place and wait there. The partition comes first in the name: put the
+//! customer, tenant or order there, and what counts up in the id, and the load spreads by partition; a new load should start at 500
+//! writes a second and grow by half every five minutes. One document takes about one write a second for long; more at once
+//! become [`Unavailable`](statestore_api::Error::Unavailable) by contention, where nothing was applied.
+//!
+//! A write costs one document write, a refused one one read more, a delete one delete, a look one read, and so does a missing document.
+//! A listing costs one read an entry it looks at, expired ones included, keys alone too.
+//!
+//! Keys: 749 bytes in each part. Values: 1,018 KiB (1 MiB a document). Transactions: 500 operations, 9 MiB. A page of a listing ends behind 16 MiB.
+//! Names of partitions are no secret: Firestore's own logs and errors show them.
+//!
+//! # Testing
+//! hidane, an emulator in Rust, is what this repository's tests start. Google's own, or a database of the service's, is tested by
+//!
+//! ```sh
+//! gcloud emulators firestore start --host-port=127.0.0.1:8080 &
+//! STATESTORE_TEST_FIRESTORE='firestore://demo-test/state?emulator=127.0.0.1:8080' \
+//!   cargo test -p statestore --no-default-features --features firestore --test firestore firestore::
+//! STATESTORE_TEST_FIRESTORE='firestore://my-project/statestore-test?database=test&timeout=30s' \
+//!   cargo test -p statestore --no-default-features --features firestore --test firestore firestore::
+//! ```
 
 mod batch;
 mod codec;
