@@ -9,6 +9,7 @@ use firestore::gcloud_sdk::google::firestore::v1::{
     Cursor, PartitionQueryRequest, PartitionQueryResponse, RunQueryRequest, RunQueryResponse, Value,
 };
 use firestore::gcloud_sdk::google::longrunning::Operation;
+use firestore::gcloud_sdk::google_cloud_auth::credentials::anonymous;
 use firestore::gcloud_sdk::prost::Message as _;
 use firestore::gcloud_sdk::tonic::Code;
 use firestore::{FirestoreDb, FirestoreDbOptions};
@@ -26,7 +27,7 @@ async fn a_client_of_the_application_s_own_serves() {
     let (config, server) = local().await;
     let mut options = FirestoreDbOptions::new(config.project.clone());
     options.firebase_api_url = Some(format!("http://{}", server.addr()));
-    let auth = firestore::gcloud_sdk::google_cloud_auth::credentials::anonymous::Builder::new().build();
+    let auth = anonymous::Builder::new().build();
     let client = FirestoreDb::with_options_auth(options, auth).await.unwrap();
     let store = FirestoreStore::from_client(&client, &config.collection).unwrap();
     let key = key("own-client");
@@ -52,6 +53,40 @@ async fn open_takes_a_url() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("`databse`"), "{error}");
+}
+
+/// Where every Google library looks for an emulator.
+const EMULATOR: &str = "FIRESTORE_EMULATOR_HOST";
+
+/// A variable cannot be set in this process, in which other tests run: so this test runs itself in another.
+#[tokio::test]
+async fn the_emulator_of_the_environment_is_used() {
+    const PARTITION: &str = "STATESTORE_TEST_PARTITION";
+    if let Ok(partition) = std::env::var(PARTITION) {
+        let store = statestore::open("firestore://statestore-test/state")
+            .await
+            .unwrap();
+        store
+            .create(&Key::new(partition, "inner").unwrap(), "x")
+            .await
+            .unwrap();
+        return;
+    }
+    let (config, server) = local().await;
+    let key = key("inner");
+    let inner = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "setup::the_emulator_of_the_environment_is_used"])
+        .env(PARTITION, key.partition())
+        .env(EMULATOR, server.addr().to_string())
+        .output()
+        .unwrap();
+    assert!(
+        inner.status.success(),
+        "{}",
+        String::from_utf8_lossy(&inner.stdout)
+    );
+    let store = FirestoreStore::new(config).unwrap();
+    assert!(store.exists(&key).await.unwrap());
 }
 
 #[tokio::test]
