@@ -1,6 +1,4 @@
-//! Reads of documents by name: BatchGetDocuments, which answers for a missing document instead of failing.
-//!
-//! For one document too: GetDocument says NOT_FOUND of a missing document and of a missing database, and only in words which.
+//! Reads of documents by name: GetDocument of one, BatchGetDocuments of more, which answers in a stream.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,15 +6,16 @@ use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_request::C
 use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_response::Result as Answer;
 use firestore::gcloud_sdk::google::firestore::v1::transaction_options::{Mode, ReadWrite};
 use firestore::gcloud_sdk::google::firestore::v1::{
-    BatchGetDocumentsRequest, Document, DocumentMask, TransactionOptions,
+    BatchGetDocumentsRequest, Document, DocumentMask, GetDocumentRequest, TransactionOptions,
 };
+use firestore::gcloud_sdk::tonic::Code;
 use futures::stream::{self, StreamExt as _};
 use statestore_api::backend::check;
 use statestore_api::{Entry, Error, Key, Result};
 
 use super::FirestoreStore;
 use super::codec::{Found, WITHOUT_VALUE};
-use super::connection::{streamed, to_its_end};
+use super::connection::{streamed, to_its_end, unary};
 use crate::batch::{again, in_order};
 
 /// How many documents are asked for in one request. Firestore has no limit but the request's 10 MiB, and answers in a stream.
@@ -36,15 +35,33 @@ pub(super) enum Parts {
 impl FirestoreStore {
     /// The document of `key`, expired or not.
     pub(super) async fn find(&self, key: &Key, parts: Parts) -> Result<Option<Found>> {
-        let mut documents = self
-            .documents(std::slice::from_ref(key), parts, false)
-            .await?
-            .documents;
-        documents
-            .pop()
-            .flatten()
+        let document = self.document(key, parts).await?;
+        document
             .map(|document| Found::decode(key, document, parts == Parts::All))
             .transpose()
+    }
+
+    async fn document(&self, key: &Key, parts: Parts) -> Result<Option<Document>> {
+        let name = self.names.document(key);
+        let request = GetDocumentRequest {
+            name: name.clone(),
+            mask: mask(parts),
+            ..Default::default()
+        };
+        let mut client = self.connection.client().await?;
+        let context = self.context(false);
+        let request = unary(request, context.timeout);
+        match to_its_end(async move { client.get_document(request).await }).await {
+            Ok(document) => Ok(Some(document.into_inner())),
+            Err(status) if status.code() != Code::NotFound => Err(context.error(status)),
+            // The document is missing, or the whole database: the words tell, and where they do not, BatchGetDocuments does.
+            Err(status) if status.message().contains(&name) => Ok(None),
+            Err(_) => {
+                let keys = std::slice::from_ref(key);
+                let mut documents = self.documents(keys, parts, false).await?.documents;
+                Ok(documents.pop().flatten())
+            }
+        }
     }
 
     /// The documents of these keys, which are told apart, in their order. If `locked`, in a transaction that has to be ended.
@@ -59,9 +76,7 @@ impl FirestoreStore {
         let request = BatchGetDocumentsRequest {
             database: self.names.database().to_owned(),
             documents: names,
-            mask: (parts == Parts::Meta).then(|| DocumentMask {
-                field_paths: WITHOUT_VALUE.map(str::to_owned).to_vec(),
-            }),
+            mask: mask(parts),
             consistency_selector: locked.then(|| {
                 ConsistencySelector::NewTransaction(TransactionOptions {
                     mode: Some(Mode::ReadWrite(ReadWrite::default())),
@@ -127,6 +142,13 @@ impl FirestoreStore {
             })
             .collect()
     }
+}
+
+/// What is read of a document; `None`: all.
+fn mask(parts: Parts) -> Option<DocumentMask> {
+    (parts == Parts::Meta).then(|| DocumentMask {
+        field_paths: WITHOUT_VALUE.map(str::to_owned).to_vec(),
+    })
 }
 
 /// What a read of several documents found.

@@ -1,6 +1,7 @@
 //! The client: connected with the first request, and used without retries of its own.
 
-use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
 use std::time::Duration;
 
 use firestore::FirestoreDb;
@@ -10,15 +11,15 @@ use firestore::gcloud_sdk::google_cloud_auth::credentials::{
     CacheableResource, Credentials, CredentialsProvider, EntityTag,
 };
 use firestore::gcloud_sdk::google_cloud_auth::errors::CredentialsError;
-use firestore::gcloud_sdk::tonic::{Request, Status};
+use firestore::gcloud_sdk::tonic::Request;
 use firestore::gcloud_sdk::{
     GCP_DEFAULT_SCOPES, GoogleApi, GoogleAuthHeaders, GoogleAuthMiddleware, GoogleAuthMiddlewareLayer,
     HeaderMap, RequestTimeouts,
 };
 use http::header::{AUTHORIZATION, HeaderValue};
 use statestore_api::{Error, Result};
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
-use tokio::task::JoinError;
 use tracing::Instrument as _;
 
 use super::config::{self, FirestoreConfig};
@@ -138,29 +139,38 @@ async fn with_auth(
     GoogleApi::from_function_with_middleware(FirestoreClient::new, url, middleware).await
 }
 
-/// Runs a request to its end, also when its caller is dropped.
+/// Runs `task` to its end, also when its caller is dropped.
 ///
-/// To drop it would reset its stream, and a server that sees many streams reset ends the connection ("rapid reset"), with all other
-/// requests on it.
-pub(super) async fn to_its_end<T: Send + 'static>(
-    request: impl Future<Output = Result<T, Status>> + Send + 'static,
-) -> Result<T, Status> {
-    match detached(request).await {
-        Ok(answer) => answer,
-        Err(error) => Err(Status::from_error(error.into())),
+/// To drop a request would reset its stream, and a server that sees many streams reset ends the connection ("rapid reset"), with all
+/// other requests on it; to drop a transaction would leave its locks.
+pub(super) fn to_its_end<F: Future<Output: Send> + Send + 'static>(task: F) -> ToItsEnd<F> {
+    ToItsEnd(Some(Box::pin(task)))
+}
+
+/// See [`to_its_end`].
+pub(super) struct ToItsEnd<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToItsEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let Some(task) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let output = ready!(task.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(output)
     }
 }
 
-/// Runs `task` to its end, also when its caller is dropped.
-///
-/// # Errors
-/// When the runtime ends before.
-pub(super) async fn detached<T: Send + 'static>(
-    task: impl Future<Output = T> + Send + 'static,
-) -> Result<T, JoinError> {
-    match tokio::spawn(task.in_current_span()).await {
-        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-        ended => ended,
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToItsEnd<F> {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take()
+            && !std::thread::panicking()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(task.in_current_span());
+        }
     }
 }
 

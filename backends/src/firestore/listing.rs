@@ -148,7 +148,7 @@ impl FirestoreStore {
         let mut client = self.connection.client().await?;
         let context = self.context(false);
         let request = unary(request, context.timeout);
-        let cursors = match to_its_end(async move { client.partition_query(request).await }).await {
+        let cursors = match client.partition_query(request).await {
             Ok(answer) => answer.into_inner().partitions,
             // The emulators do not have it.
             Err(status) if status.code() == Code::Unimplemented => return Ok(ranges),

@@ -5,15 +5,13 @@
 
 use statestore_api::backend::expiry::Expiry;
 use statestore_api::backend::{Mutation, Stamp, TransactDecision, check, decide_transaction};
-use statestore_api::{
-    Action, Applied, Attempt, Error, Key, Precondition, Result, TransactOp, Version, WriteId,
-};
+use statestore_api::{Action, Attempt, Key, Precondition, Result, TransactOp, Version, WriteId};
 
 use super::FirestoreStore;
 use super::batch::Parts;
 use super::codec::{Found, Identity, UpdateTime, Written, by_stamp};
 use super::commit::{Basis, Outcome, plan, timeless};
-use super::connection::detached;
+use super::connection::to_its_end;
 use super::write::{MOST_ROUNDS, conflict, first_basis, indeterminate, over, parts_for, unsettled};
 use crate::change::Change;
 
@@ -148,16 +146,8 @@ impl FirestoreStore {
         if !plan.has_check() {
             return self.apply(&plan).await;
         }
-        // To its end, so that the transaction ends and its locks with it.
         let store = self.clone();
-        let applied = detached(async move { store.apply(&plan).await }).await;
-        applied.unwrap_or_else(|error| {
-            Err(Error::Unavailable {
-                applied: Applied::Maybe,
-                reason: "the runtime is ending".to_owned(),
-                source: Some(error.into()),
-            })
-        })
+        to_its_end(async move { store.apply(&plan).await }).await
     }
 
     async fn apply(&self, plan: &Plan) -> Result<Vec<Option<Version>>> {
