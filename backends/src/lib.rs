@@ -40,13 +40,15 @@
 //! | `firestore` | `FirestoreStore` | `firestore://project/collection` | Cloud Run, Firebase and Google Cloud |
 //!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
-//! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does.
+//! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does. Around a
+//! store on a network `open` puts [retries and time-outs](layer), which the types do not have by themselves.
 
 #[cfg(any(feature = "dynamodb", feature = "firestore"))]
 mod batch;
 #[cfg(any(feature = "dynamodb", feature = "firestore"))]
 mod change;
 mod config;
+mod layers;
 mod open;
 
 #[cfg(feature = "dynamodb")]

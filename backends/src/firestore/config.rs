@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use statestore_api::{Error, Result};
 
-use crate::open::{Location, bad, scheme};
+use crate::open::{Location, bad, duration, scheme};
 
 /// The database that a project has without a name.
 const DEFAULT_DATABASE: &str = "(default)";
@@ -51,8 +51,8 @@ impl FirestoreConfig {
             database: DEFAULT_DATABASE.to_owned(),
             emulator: None,
             credentials: None,
-            timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(2),
         }
     }
 
@@ -119,8 +119,8 @@ impl FirestoreConfig {
                 "database" => config.database = value,
                 "emulator" => config.emulator = Some(value),
                 "credentials" => config.credentials = Some(value.into()),
-                "timeout" => config.timeout = duration(&name, &value)?,
-                "connect_timeout" => config.connect_timeout = duration(&name, &value)?,
+                "timeout" => config.timeout = time(&name, &value)?,
+                "connect_timeout" => config.connect_timeout = time(&name, &value)?,
                 _ => {
                     return Err(bad(format!(
                         "`firestore:` does not take the option `{name}`: it takes `{}`",
@@ -211,15 +211,8 @@ pub(super) fn check_emulator(address: &str) -> Result<()> {
     ))
 }
 
-fn duration(name: &str, text: &str) -> Result<Duration> {
-    let (number, unit): (&str, fn(u64) -> Duration) = match text.strip_suffix("ms") {
-        Some(number) => (number, Duration::from_millis),
-        None => (text.strip_suffix('s').unwrap_or_default(), Duration::from_secs),
-    };
-    let number = number.parse().ok();
-    number
-        .map(unit)
-        .ok_or_else(|| bad(format!("the option `{name}` is a time such as `5s` or `500ms`")))
+fn time(name: &str, text: &str) -> Result<Duration> {
+    duration(text).ok_or_else(|| bad(format!("the option `{name}` is a time such as `5s` or `500ms`")))
 }
 
 #[cfg(test)]

@@ -117,8 +117,9 @@
 //! **Transactions** are one commit. One that *checks* a key, without writing it, reads that key in a read-write transaction of
 //! Firestore's before, which is two requests, and locks the checked document in between.
 //!
-//! **Retries**: none, of nothing: only the write id makes the retry of a write safe. A request whose caller is dropped goes on to its end,
-//! since a server that sees many requests cut off ends their connection.
+//! **Retries**: the crate's own are not used, since only the write id makes them safe, and none are made here: [`open`](crate::open()) puts a
+//! [`Retry`](crate::layer::Retry) around the store, and whoever makes it directly does so too. A request whose caller is dropped goes on
+//! to its end, since a server that sees many requests cut off ends their connection.
 //!
 //! # Hot spots, costs and limits
 //! Firestore splits its documents by the order of their names, as the load grows. Names that follow each other, such as times and
