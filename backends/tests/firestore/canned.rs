@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// This status and no message, with these details.
-    Status(Code, &'static str, Vec<u8>),
+    Status(Code, String, Vec<u8>),
     /// These messages.
     Messages(Vec<Vec<u8>>),
     /// Closes the connection.
@@ -29,8 +29,8 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    pub(crate) fn status(code: Code, message: &'static str) -> Self {
-        Self::Status(code, message, Vec::new())
+    pub(crate) fn status(code: Code, message: impl Into<String>) -> Self {
+        Self::Status(code, message.into(), Vec::new())
     }
 
     pub(crate) fn message(message: &impl Message) -> Self {
@@ -110,7 +110,7 @@ async fn serve(socket: TcpStream, script: Arc<Mutex<Script>>) {
             }
         };
         match answer {
-            Answer::Status(code, message, details) => status(&mut respond, code, message, &details),
+            Answer::Status(code, message, details) => status(&mut respond, code, &message, &details),
             Answer::Messages(messages) => send(&mut respond, messages),
             Answer::Close => return,
             // Held, lest it is reset.

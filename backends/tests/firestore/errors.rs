@@ -93,26 +93,50 @@ async fn what_is_missing_is_told_apart() {
         let ready = canned.store().ready().await.unwrap_err();
         assert_eq!(ready.to_string(), shown);
     }
-    // A commit is refused as NOT_FOUND where the document is missing, and the read that follows is answered with that.
+    // A commit is refused as NOT_FOUND where the document is missing, and so is the read that follows: of the document, in words
+    // that name it, or of who knows what. Then it is asked for in another way.
     let missing = BatchGetDocumentsResponse {
         result: Some(Got::Missing("whichever".to_owned())),
         ..Default::default()
     };
-    let canned = Canned::start([
-        Answer::status(
-            Code::NotFound,
-            "No document to update: projects/canned/databases/(default)/documents/x",
-        ),
-        Answer::message(&missing),
-    ])
-    .await;
     let (version, key) = version().await;
-    let store = canned.store();
-    let error = store
-        .compare_and_set(&key, Some(&version), "x")
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    let name = document(&key).name;
+    for (answers, reads) in [
+        (
+            vec![Answer::status(
+                Code::NotFound,
+                format!("Document \"{name}\" not found."),
+            )],
+            1,
+        ),
+        (
+            vec![Answer::status(Code::NotFound, "gone"), Answer::message(&missing)],
+            2,
+        ),
+    ] {
+        let refused = Answer::status(Code::NotFound, format!("No document to update: {name}"));
+        let canned = Canned::start(std::iter::once(refused).chain(answers)).await;
+        let store = canned.store();
+        let error = store
+            .compare_and_set(&key, Some(&version), "x")
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert_eq!(canned.requests().len(), 1 + reads);
+    }
+}
+
+/// A document of another program, where that of `key` would be.
+fn document(key: &statestore::Key) -> Document {
+    Document {
+        name: format!(
+            "projects/canned/databases/(default)/documents/state/{}/state-items/{}",
+            key.partition(),
+            key.id()
+        ),
+        update_time: Some(Timestamp { seconds: 1, nanos: 0 }),
+        ..Default::default()
+    }
 }
 
 /// A version of the store's, and its key.
@@ -180,7 +204,12 @@ async fn throttling_says_how_long_to_wait() {
         (Vec::new(), None),
         (b"no status".to_vec(), None),
     ] {
-        let (error, _) = put(Answer::Status(Code::ResourceExhausted, "quota", details)).await;
+        let (error, _) = put(Answer::Status(
+            Code::ResourceExhausted,
+            "quota".to_owned(),
+            details,
+        ))
+        .await;
         let Error::Throttled { retry_after, .. } = error else {
             panic!("{error}");
         };
@@ -299,20 +328,9 @@ async fn credentials_that_cannot_be_used_are_said_before_anything_is_sent() {
 #[tokio::test]
 async fn what_is_not_ours_is_left_as_it_is() {
     let key = key("theirs");
-    let document = Document {
-        name: format!(
-            "projects/canned/databases/(default)/documents/state/{}/state-items/theirs",
-            key.partition()
-        ),
-        update_time: Some(Timestamp { seconds: 1, nanos: 0 }),
-        ..Default::default()
-    };
-    let found = BatchGetDocumentsResponse {
-        result: Some(Got::Found(document)),
-        ..Default::default()
-    };
+    let found = Answer::message(&document(&key));
     let refused = Answer::status(Code::AlreadyExists, "Document already exists");
-    let canned = Canned::start([Answer::message(&found), refused, Answer::message(&found)]).await;
+    let canned = Canned::start([found.clone(), refused, found]).await;
     let store = canned.store();
     let read = store.get(&key, GetOptions::default()).await.map(drop);
     let create = store.create(&key, "x").await.map(drop);
@@ -325,15 +343,7 @@ async fn what_is_not_ours_is_left_as_it_is() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     }
     let methods: Vec<String> = canned.requests().into_iter().map(|(method, _)| method).collect();
-    assert_eq!(
-        methods,
-        [
-            "BatchGetDocuments",
-            "Commit",
-            "BatchGetDocuments",
-            "BatchGetDocuments"
-        ]
-    );
+    assert_eq!(methods, ["GetDocument", "Commit", "GetDocument", "GetDocument"]);
 }
 
 #[tokio::test]
