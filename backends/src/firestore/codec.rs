@@ -516,7 +516,8 @@ mod tests {
         let name = 16 + 3 * (100 + "-items".len() + 1) + 2 * (1500 + 1);
         let names = FIELDS.iter().map(|name| name.len() + 1).sum::<usize>();
         let others = (Stamp::LEN + 8) + Identity::LEN + 8 + 8;
-        assert!(32 + name + names + others + MAX_VALUE + 1 <= 1024 * 1024);
+        let overhead = 32 + name + names + others + 1;
+        assert!(overhead + MAX_VALUE <= 1024 * 1024, "{overhead}");
         const { assert!(MAX_VALUE >= statestore_api::Capabilities::PORTABLE_VALUE_BYTES) };
     }
 }
