@@ -120,7 +120,7 @@ fn mortal(subject: &Subject, calls: u32, seed: u64) -> (Arc<Lossy>, Arc<Notify>)
         let (kill, call) = (Arc::clone(&kill), made.fetch_add(1, Ordering::SeqCst));
         async move {
             // The one before may have been done, and its reply not have arrived.
-            if call + 1 == calls && seed % 2 == 0 {
+            if call + 1 == calls && seed.is_multiple_of(2) {
                 return Fate::LoseReply;
             }
             if call >= calls {

@@ -13,7 +13,12 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub(crate) async fn clicks_at_once_are_all_kept(subject: &mut Subject) {
     let sessions = Sessions::<Vec<u32>>::new(Arc::clone(subject.store()), IDLE);
     let id = sessions.start(&vec![]).await.unwrap();
-    let clicks = (0..8).map(|click| sessions.update(&id, move |cart| Ok(cart.push(click))));
+    let clicks = (0..8).map(|click| {
+        sessions.update(&id, move |cart| {
+            cart.push(click);
+            Ok(())
+        })
+    });
     for click in futures::future::join_all(clicks).await {
         assert_eq!(click.unwrap(), Some(()));
     }

@@ -163,7 +163,10 @@ pub(crate) async fn an_old_schema_is_upgraded(subject: &mut Subject) {
         r#"{"schema_version":3,"state":{"items":[["lamp",1]]}}"#
     );
     let error = old
-        .update(&key, |cart| Ok(*cart = Some(Cart::default())))
+        .update(&key, |cart| {
+            *cart = Some(Cart::default());
+            Ok(())
+        })
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
