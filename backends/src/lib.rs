@@ -42,9 +42,11 @@
 //! counters, rate limits, leases, idempotent handlers, sessions, and orders with their events.
 //!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
-//! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does.
+//! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does. Around a
+//! store on a network `open` puts [retries and time-outs](layer), which the types do not have by themselves.
 
 mod config;
+mod layers;
 mod open;
 
 #[cfg(feature = "dynamodb")]

@@ -123,8 +123,9 @@
 //! again if its entry was deleted, or overwritten more than four times, in between; conditional writes never need it. It
 //! costs twice the write units and some milliseconds, and holds for 10 minutes from the first attempt.
 //!
-//! **Retries**: the SDK's own are off for everything that changes something, since only the write id makes them safe. Reads are sent up to
-//! three times by the SDK. A client that is [handed in](DynamoDbStore::from_client) reads under its own configuration.
+//! **Retries**: the SDK's own are off, since only the write id makes them safe, and none are made here: [`open`](crate::open()) puts a
+//! [`Retry`](crate::layer::Retry) around the store, and whoever makes it directly does so too. A client that is [handed
+//! in](DynamoDbStore::from_client) reads, and only reads, under its own configuration.
 //!
 //! # Costs and limits
 //! A put, touch or delete costs 1 write unit per KB of item, a transaction twice that; so does `exactly_once`. A refused write costs as much. A
