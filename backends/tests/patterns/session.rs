@@ -90,7 +90,7 @@ pub(crate) async fn requests_of_tower_sessions_lose_nothing(subject: &mut Subjec
 /// One after the other, since where others write in between, a store may not be able to tell.
 pub(crate) async fn saves_are_applied_once_although_replies_are_lost(subject: &mut Subject) {
     let lossy = Lossy::new(subject.store(), 9);
-    let store = Arc::new(TowerSessions::new(Arc::clone(&lossy)));
+    let store = Arc::new(TowerSessions::new(lossy.store()));
     let visitor = Session::new(None, Arc::clone(&store), None);
     visitor.insert("cart", Vec::<u32>::new()).await.unwrap();
     visitor.save().await.unwrap();
