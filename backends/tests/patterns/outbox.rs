@@ -113,14 +113,14 @@ async fn instance(orders: &Orders, key: &Key, got: &Got) -> Result<(), OutboxErr
 }
 
 /// A store over a network that loses requests and replies, of a process that is killed at its `calls`th request, and that request.
-fn mortal(subject: &Subject, calls: u32, seed: u64) -> (Arc<Lossy>, Arc<Notify>) {
+fn mortal(subject: &Subject, calls: u32, seed: u64) -> (Arc<dyn StateStore>, Arc<Notify>) {
     let (killed, made) = (Arc::new(Notify::new()), AtomicU32::new(0));
     let kill = Arc::clone(&killed);
     let tapped = Tapped::new(Arc::clone(subject.store()), move |_| {
         let (kill, call) = (Arc::clone(&kill), made.fetch_add(1, Ordering::SeqCst));
         async move {
             // The one before may have been done, and its reply not have arrived.
-            if call + 1 == calls && seed % 2 == 0 {
+            if call + 1 == calls && seed.is_multiple_of(2) {
                 return Fate::LoseReply;
             }
             if call >= calls {
@@ -131,7 +131,7 @@ fn mortal(subject: &Subject, calls: u32, seed: u64) -> (Arc<Lossy>, Arc<Notify>)
         }
     });
     let tapped: Arc<dyn StateStore> = Arc::new(tapped);
-    (Lossy::new(&tapped, seed), killed)
+    (Lossy::new(&tapped, seed).store(), killed)
 }
 
 async fn one_order(subject: &Subject, run: u64, kills: &AtomicU32) {
