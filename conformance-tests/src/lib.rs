@@ -5,6 +5,7 @@
 //!
 //! - [`cases`]: the sentences, in groups; [`contract`], [`restart()`] and [`clock()`] list them.
 //! - [`Subject`]: the store under test.
+//! - [`Tapped`]: a store whose calls a test counts, holds up or loses.
 //! - [`proxy`]: a TCP proxy that counts what a store sends to its server.
 //! - `servers`, with the feature of that name: starting and stopping real servers.
 
@@ -18,8 +19,10 @@ pub mod proxy;
 #[cfg(all(feature = "servers", unix))]
 pub mod servers;
 mod subject;
+mod tapped;
 
 pub use case::Case;
 pub use cases::{clock, contract, restart};
 pub use configured::configured;
 pub use subject::Subject;
+pub use tapped::{Fate, Tapped};

@@ -313,6 +313,17 @@ pub enum Applied {
 }
 
 impl Error {
+    /// A store's answer to a retry of the write `id` when what is there does not tell whether an earlier attempt was applied.
+    #[must_use]
+    pub fn indeterminate(id: WriteId) -> Self {
+        Self::Indeterminate {
+            write_id: id,
+            reason: "an earlier attempt may have been applied and then overwritten, deleted or expired"
+                .to_owned(),
+            source: None,
+        }
+    }
+
     /// Which case this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -240,7 +240,9 @@ impl UpdateOptions {
         self
     }
 
-    fn delay(&self, attempts: u32) -> Duration {
+    /// How long to wait after so many attempts, from 2 on, before the next: random, up to the bound.
+    #[must_use]
+    pub fn delay(&self, attempts: u32) -> Duration {
         full_jitter(self.base_delay, self.max_delay, attempts.saturating_sub(2))
     }
 }

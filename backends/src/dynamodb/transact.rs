@@ -15,11 +15,8 @@ use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Delete, Transa
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::stream::{self, StreamExt};
-use statestore_api::backend::expiry::Expiry;
 use statestore_api::backend::{Mutation, Stamp, check, stable_hash, transaction_versions};
-use statestore_api::{
-    Action, Attempt, Consistency, Error, Key, Precondition, Result, TransactOp, Version, WriteId,
-};
+use statestore_api::{Attempt, Consistency, Error, Key, Precondition, Result, TransactOp, Version, WriteId};
 
 use super::DynamoDbStore;
 use super::codec::{self, Item};
@@ -27,7 +24,7 @@ use super::connection::write;
 use super::error::Reply;
 use super::expression::{Expressions, Keeping, Wanted};
 use super::unanswered::Sent;
-use super::write::{MOST_ROUNDS, Refusal, indeterminate, judge, unsettled};
+use super::write::{MOST_ROUNDS, Refusal, judge, unsettled};
 use crate::change::Change;
 
 /// How many items are read at once to find out what became of a transaction.
@@ -142,7 +139,7 @@ impl DynamoDbStore {
         }
         match weigh(steps, attempt, found, self.now())? {
             Weighed::Already(nonce) => Ok(nonce),
-            Weighed::Holds(_) => Err(indeterminate(attempt)),
+            Weighed::Holds(_) => Err(Error::indeterminate(attempt.id)),
         }
     }
 

@@ -175,20 +175,12 @@ pub(super) fn judge(
     match decide(change.mutation(), precondition, attempt, stored)? {
         Decision::Already(own) => Ok(Refusal::Already(own)),
         Decision::Apply => Ok(Refusal::Retry),
-        Decision::Indeterminate => Err(indeterminate(attempt)),
+        Decision::Indeterminate => Err(Error::indeterminate(attempt.id)),
         Decision::Conflict => {
             let current = found.and_then(|found| found.into_entry(now));
             let current = current.map_or(Current::Absent, Current::Entry);
             Err(Conflict::new(key.clone(), current).into())
         }
-    }
-}
-
-pub(super) fn indeterminate(attempt: Attempt) -> Error {
-    Error::Indeterminate {
-        write_id: attempt.id,
-        reason: "an earlier attempt may have been applied and then overwritten or deleted".to_owned(),
-        source: None,
     }
 }
 

@@ -394,7 +394,7 @@ impl RedisStore {
                 let head = entry.as_deref().map(|entry| head(key, entry)).transpose()?;
                 let stored = head.as_ref().map(Head::stored);
                 match decide(mutation, precondition, attempt, stored)? {
-                    Decision::Indeterminate => Err(indeterminate(attempt)),
+                    Decision::Indeterminate => Err(Error::indeterminate(attempt.id)),
                     _ => Err(Conflict::new(key.clone(), current(key, entry)?).into()),
                 }
             }
@@ -459,15 +459,6 @@ fn corrupt(key: &Key) -> Error {
     Error::Corrupt {
         what: format!("`{key}`"),
         reason: "it is not an entry of this format".to_owned(),
-        source: None,
-    }
-}
-
-fn indeterminate(attempt: Attempt) -> Error {
-    Error::Indeterminate {
-        write_id: attempt.id,
-        reason: "an earlier attempt may have been applied and then overwritten, deleted or expired"
-            .to_owned(),
         source: None,
     }
 }
@@ -610,7 +601,7 @@ impl StateStore for RedisStore {
                 let heads: Vec<_> = heads.iter().enumerate().map(head).collect::<Result<_>>()?;
                 let stored = |at: usize| heads.get(at)?.as_ref().map(Head::stored);
                 match decide_transaction(&ops, attempt, stored)? {
-                    TransactDecision::Indeterminate(_) => Err(indeterminate(attempt)),
+                    TransactDecision::Indeterminate(_) => Err(Error::indeterminate(attempt.id)),
                     TransactDecision::Conflict(at) if at != place => {
                         Err(Conflict::new(key_at(at).clone(), Current::Unknown)
                             .of_op(at)
