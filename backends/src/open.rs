@@ -9,6 +9,8 @@ use statestore_api::{Error, MemoryStore, Result, StateStore};
 
 #[cfg(feature = "dynamodb")]
 use crate::dynamodb::DynamoDbConfig;
+#[cfg(feature = "firestore")]
+use crate::firestore::FirestoreConfig;
 use crate::layers::Layers;
 
 /// Opens the store of `url`. A store on a network service connects with its first request, or with
@@ -22,6 +24,7 @@ use crate::layers::Layers;
 /// | `redis://host:6379/0`, `rediss://…`, `redis+unix:///run/redis.sock` | Redis or Valkey; see `RedisStore::open` for the options |
 /// | `redis-cluster://host1,host2`, `redis-sentinel://host1,host2/service` | the same as a cluster, or watched by sentinels |
 /// | `dynamodb://app-state?region=eu-central-1` | the DynamoDB table of this name; options as in the documentation of `dynamodb` |
+/// | `firestore://my-project/app-state` | the Firestore collection of this name; options as in the documentation of `firestore` |
 ///
 /// # A store on a network
 /// comes with a [`Timeout`](crate::layer::Timeout) for each attempt and, around it, a [`Retry`](crate::layer::Retry): writes
@@ -147,6 +150,7 @@ const BACKENDS: &[Backend] = &[
         feature: "redis", options: crate::redis::OPTIONS, redis
     ),
     backend!(["dynamodb"], feature: "dynamodb", options: DynamoDbConfig::OPTIONS, dynamodb),
+    backend!(["firestore"], feature: "firestore", options: FirestoreConfig::OPTIONS, firestore),
 ];
 
 async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
@@ -171,6 +175,12 @@ async fn redis(location: Location) -> Result<Arc<dyn StateStore>> {
 async fn dynamodb(location: Location) -> Result<Arc<dyn StateStore>> {
     let config = DynamoDbConfig::from_parts(&location.address, location.options)?;
     Ok(Arc::new(crate::DynamoDbStore::new(config)?))
+}
+
+#[cfg(feature = "firestore")]
+async fn firestore(location: Location) -> Result<Arc<dyn StateStore>> {
+    let config = FirestoreConfig::from_parts(&location.address, location.options)?;
+    Ok(Arc::new(crate::FirestoreStore::new(config)?))
 }
 
 /// The path that a `file:` URL's address stands for.

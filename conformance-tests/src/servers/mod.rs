@@ -21,12 +21,16 @@
 //! waited for, how far it had come, and what the server said.
 //!
 //! - [`dynamodb`]: DynamoDB Local.
+//! - [`firestore`]: hidane, an emulator of Firestore.
 //! - [`redis`]: Redis or Valkey, standalone, Cluster and Sentinel.
 //! - [`Group`], [`Process`], [`free_port`], [`wait_for`]: what they are made of, for further services.
 
+mod cache;
 pub mod dynamodb;
 mod error;
+pub mod firestore;
 mod group;
+mod http;
 mod port;
 mod process;
 pub mod redis;
