@@ -17,6 +17,10 @@ pub struct Capabilities {
     /// How many writes that an entry replaced it still remembers, so that a retry of one of them is answered with its version.
     /// At least 1.
     pub remembered_writes: usize,
+    /// Whether an entry forgets the writes before a put without a condition, alone or in a transaction: so it is where the
+    /// service does such a put in one request, without a look at what it replaces. The retry of a write that was covered by one
+    /// is then [`Indeterminate`](crate::Error::Indeterminate), unless it is unconditional itself and applied again.
+    pub blind_puts_forget: bool,
     /// Whether [`list_page`](crate::StateStore::list_page) and [`scan_page`](crate::StateStore::scan_page) work.
     pub listing: bool,
     /// Whether expired entries are removed from storage without a call of [`sweep`](crate::StateStore::sweep), sooner or later. They are
@@ -45,6 +49,7 @@ impl Capabilities {
             max_transaction_ops: Self::PORTABLE_TRANSACTION_OPS,
             max_transaction_bytes: None,
             remembered_writes: 1,
+            blind_puts_forget: false,
             listing: true,
             sweeps_itself: true,
             durable: true,

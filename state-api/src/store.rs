@@ -61,6 +61,8 @@ use crate::{
 ///   the new key before the retry arrives, which then creates it again, under a version of its own.
 /// - An `Exists` or an unconditional mutation is applied **at least once** when it is retried: if it was overwritten more often than
 ///   the entry remembers, or deleted, it is applied again.
+/// - Where [`blind_puts_forget`](Capabilities::blind_puts_forget), a put without a condition makes the entry forget the
+///   writes before it.
 /// - Where a retry cannot tell whether an earlier attempt was applied, it is
 ///   [`Indeterminate`](crate::Error::Indeterminate), never a conflict and never a success. Say which attempt a call is by
 ///   [`Attempt`](crate::Attempt).

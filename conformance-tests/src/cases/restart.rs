@@ -230,7 +230,7 @@ pub async fn a_retry_is_recognised(subject: &mut Subject) {
             write.assert_answered(subject, &[1], version, &when).await;
         }
         if times > 0 {
-            replace(subject, transaction.keys()[1], Replacement::Put).await;
+            replace(subject, transaction.keys()[1], Replacement::CompareAndSet).await;
         }
         transaction.assert_answered(subject, &[1], &versions, &when).await;
     }

@@ -494,6 +494,12 @@ wrong_stores! {
         }
         restart { a_lost_reply_is_resolved a_retry_is_recognised }
     };
+    forgets_by_blind_puts_without_saying_so: Limits(|_, kept| kept.blind_puts_forget = true) => fails {
+        exactly_once {
+            a_replaced_write_is_remembered a_late_first_attempt_changes_nothing
+            a_repeated_delete_that_finds_a_newer_version_conflicts
+        }
+    };
     remembers_no_replaced_write: Limits(|declared, kept| {
         (declared.remembered_writes, kept.remembered_writes) = (0, 0);
     }) => fails {

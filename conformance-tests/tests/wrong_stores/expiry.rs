@@ -325,7 +325,7 @@ wrong_stores! {
             an_expired_entry_is_gone_for_scans an_expired_entry_is_gone_for_every_condition
             an_expired_entry_can_be_replaced a_put_with_a_ttl_replaces_the_expiry keep_keeps_the_expiry
             what_was_kept_still_expires keep_takes_nothing_from_an_expired_entry
-            a_refused_write_leaves_the_expiry sweep_removes_nothing_that_is_there
+            a_refused_write_leaves_the_expiry
         }
         touch {
             touch_moves_the_expiry_and_keeps_the_value touch_can_shorten_and_clear_the_expiry

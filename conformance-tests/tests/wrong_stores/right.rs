@@ -247,6 +247,11 @@ wrong_stores! {
         kept.listing = false;
     }) => fails {};
     remembers_more_writes_than_it_says: Limits(|_, kept| kept.remembered_writes = 1000) => fails {};
+    forgets_by_blind_puts: Limits(|declared, kept| {
+        declared.blind_puts_forget = true;
+        kept.blind_puts_forget = true;
+    }) => fails {};
+    says_that_blind_puts_forget: Limits(|declared, _| declared.blind_puts_forget = true) => fails {};
     limits_the_bytes_of_a_transaction: Limits(|declared, kept| {
         declared.max_transaction_bytes = Some(1 << 20);
         kept.max_transaction_bytes = Some(1 << 20);

@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::panic;
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use statestore_api::{ManualClock, StateStore};
+use statestore_api::backend::expiry;
+use statestore_api::{Clock as _, ManualClock, StateStore};
 use statestore_conformance::{Case, Subject, clock, contract, restart};
 
 use crate::fault::Fault;
@@ -106,6 +107,9 @@ fn failures(make: fn() -> Arc<dyn Fault>) -> BTreeMap<&'static str, String> {
 
 fn subject(fault: Arc<dyn Fault>) -> Subject {
     let clock = ManualClock::new();
+    // In the middle of a second, so that a store that counts in seconds is wrong by as much each time.
+    let second = Duration::from_secs(expiry::to_ms(clock.now()) / 1000);
+    clock.set(SystemTime::UNIX_EPOCH + second + Duration::from_millis(500));
     let table = Arc::new(Table::new(fault, clock.clone()));
     let reopened = table.clone();
     Subject::new(TableStore(table))

@@ -175,7 +175,7 @@ impl Table {
         match self.fault.decide(change.mutation(), &meant, attempt, stored)? {
             Decision::Apply => {
                 let stamp = Stamp::new(attempt.id, self.fault.nonce(), key);
-                Ok(self.apply(&mut slots, key, change, stamp, now))
+                Ok(self.apply(&mut slots, key, change, precondition, stamp, now))
             }
             Decision::Already(stamp) => Ok(slot
                 .and_then(|slot| slot.written_by(stamp.write_id()))
@@ -204,10 +204,19 @@ impl Table {
         self.fault.conflict(Conflict::new(key.clone(), current), slot)
     }
 
-    fn apply(&self, slots: &mut Slots, key: &Key, change: Change, stamp: Stamp, now: u64) -> Version {
+    fn apply(
+        &self,
+        slots: &mut Slots,
+        key: &Key,
+        change: Change,
+        precondition: &Precondition,
+        stamp: Stamp,
+        now: u64,
+    ) -> Version {
         let address = self.fault.address(key);
         let before = slots.get(&address);
         let mutation = change.mutation();
+        let is_blind = mutation == Mutation::Put && *precondition == Precondition::None;
         let (value, expiry) = match (change, before) {
             (Change::Put(value, expiry), _) => (self.fault.stored_value(value), expiry),
             (Change::Touch(expiry), Some(slot)) => (slot.value.clone(), expiry),
@@ -236,7 +245,9 @@ impl Table {
             stamp,
             version: version.clone(),
         }];
-        lineage.extend(before.iter().flat_map(|slot| &slot.lineage).cloned());
+        if !(is_blind && self.kept.blind_puts_forget) {
+            lineage.extend(before.iter().flat_map(|slot| &slot.lineage).cloned());
+        }
         lineage.truncate(1 + self.kept.remembered_writes);
         let expires_at = expiry.over(current);
         slots.insert(
@@ -397,7 +408,7 @@ impl Table {
         for (op, change) in ops.iter().zip(changes) {
             let puts = matches!(change, Change::Put(..));
             let stamp = Stamp::new(attempt.id, nonce, &op.key);
-            let version = self.apply(&mut slots, &op.key, change, stamp, now);
+            let version = self.apply(&mut slots, &op.key, change, &op.precondition, stamp, now);
             versions.push(puts.then_some(version));
         }
         Ok(versions)

@@ -255,8 +255,8 @@ wrong_stores! {
         conditions { matches_conflicts_after_delete_and_recreate matches_compares_versions_not_values }
         races { of_many_writers_with_one_version_one_wins each_version_is_replaced_once }
         exactly_once {
-            an_unconditional_write_is_applied_at_least_once a_retry_of_a_write_that_never_arrived_is_applied
-            a_create_repeated_after_a_delete_makes_a_new_version
+            a_forgotten_write_is_indeterminate an_unconditional_write_is_applied_at_least_once
+            a_retry_of_a_write_that_never_arrived_is_applied a_create_repeated_after_a_delete_makes_a_new_version
             a_repeated_delete_that_finds_a_newer_version_conflicts
         }
         expiry { an_expired_entry_can_be_replaced keep_keeps_the_expiry }
@@ -284,7 +284,7 @@ wrong_stores! {
         versions { every_write_makes_a_new_version }
         races { of_many_writers_with_one_version_one_wins }
         exactly_once {
-            a_retry_of_a_write_that_never_arrived_is_applied
+            a_forgotten_write_is_indeterminate a_retry_of_a_write_that_never_arrived_is_applied
             a_repeated_delete_that_finds_a_newer_version_conflicts
         }
         expiry { keep_keeps_the_expiry }
