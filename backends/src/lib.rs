@@ -37,6 +37,7 @@
 //! | `embedded` (default) | `EmbeddedStore` | `file:state.redb` | one durable file, no server |
 //! | `redis` | `RedisStore` | `redis://host`, `redis-cluster://…`, `redis-sentinel://…` | Redis or Valkey |
 //! | `dynamodb` | `DynamoDbStore` | `dynamodb://table?region=…` | AWS Lambda and whatever runs beside it |
+//! | `azure-table` | `AzureTableStore` | `azure-table://account/table` | Azure Functions and whatever runs beside them |
 //!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
 //! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does.
@@ -44,6 +45,8 @@
 mod config;
 mod open;
 
+#[cfg(feature = "azure-table")]
+pub mod azure_table;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 #[cfg(feature = "embedded")]
@@ -52,6 +55,8 @@ pub mod embedded;
 #[cfg(feature = "redis")]
 pub mod redis;
 
+#[cfg(feature = "azure-table")]
+pub use azure_table::AzureTableStore;
 pub use config::Config;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoDbStore;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use statestore_api::{Error, MemoryStore, Result, StateStore};
 
+#[cfg(feature = "azure-table")]
+use crate::azure_table::AzureTableConfig;
 #[cfg(feature = "dynamodb")]
 use crate::dynamodb::DynamoDbConfig;
 
@@ -20,6 +22,7 @@ use crate::dynamodb::DynamoDbConfig;
 /// | `redis://host:6379/0`, `rediss://…`, `redis+unix:///run/redis.sock` | Redis or Valkey; see `RedisStore::open` for the options |
 /// | `redis-cluster://host1,host2`, `redis-sentinel://host1,host2/service` | the same as a cluster, or watched by sentinels |
 /// | `dynamodb://app-state?region=eu-central-1` | the DynamoDB table of this name; options as in the documentation of `dynamodb` |
+/// | `azure-table://account/appstate` | the table of this storage account; options as in the documentation of `azure_table` |
 ///
 /// One store at a time has a file open. It is released soon after the last clone is dropped, not at once: until then it is
 /// [`InUse`](Error::InUse).
@@ -120,6 +123,7 @@ const BACKENDS: &[Backend] = &[
         feature: "redis", options: crate::redis::OPTIONS, redis
     ),
     backend!(["dynamodb"], feature: "dynamodb", options: DynamoDbConfig::OPTIONS, dynamodb),
+    backend!(["azure-table"], feature: "azure-table", options: AzureTableConfig::OPTIONS, azure_table),
 ];
 
 async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
@@ -144,6 +148,12 @@ async fn redis(location: Location) -> Result<Arc<dyn StateStore>> {
 async fn dynamodb(location: Location) -> Result<Arc<dyn StateStore>> {
     let config = DynamoDbConfig::from_parts(&location.address, location.options)?;
     Ok(Arc::new(crate::DynamoDbStore::new(config)?))
+}
+
+#[cfg(feature = "azure-table")]
+async fn azure_table(location: Location) -> Result<Arc<dyn StateStore>> {
+    let config = AzureTableConfig::from_parts(&location.address, location.options)?;
+    Ok(Arc::new(crate::AzureTableStore::new(config)?))
 }
 
 /// The path that a `file:` URL's address stands for.
@@ -303,6 +313,18 @@ fn decoded(text: &str) -> Result<String, &'static str> {
     let text = percent_decode_str(text).decode_utf8();
     text.map(Into::into)
         .map_err(|_| "is not UTF-8 when it is percent-decoded")
+}
+
+/// A time such as `5s` or `500ms`, as an option has it.
+#[cfg(any(feature = "azure-table", feature = "dynamodb"))]
+pub(crate) fn duration(text: &str) -> Option<std::time::Duration> {
+    use std::time::Duration;
+
+    let (number, unit): (&str, fn(u64) -> Duration) = match text.strip_suffix("ms") {
+        Some(number) => (number, Duration::from_millis),
+        None => (text.strip_suffix('s')?, Duration::from_secs),
+    };
+    number.parse().ok().map(unit)
 }
 
 /// The error about a configuration.

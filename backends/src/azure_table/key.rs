@@ -31,7 +31,10 @@ const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 pub(super) fn encode(part: &[u8]) -> String {
     let mut text = String::with_capacity(part.len() + 8);
     for &byte in part {
-        if let Some((escape, ..)) = RUNS.iter().find(|(_, first, last)| (*first..=*last).contains(&byte)) {
+        if let Some((escape, ..)) = RUNS
+            .iter()
+            .find(|(_, first, last)| (*first..=*last).contains(&byte))
+        {
             text.push(char::from(*escape));
             text.push(char::from(DIGITS[usize::from(byte >> 4)]));
             text.push(char::from(DIGITS[usize::from(byte & 15)]));
@@ -171,7 +174,14 @@ mod tests {
 
     #[test]
     fn common_keys_stay_readable() {
-        for text in ["user-42", "2026-11-23T10:00:00Z", "a@b.c", "v1.2_x+y=z", "[1]{2", "AAAA=="] {
+        for text in [
+            "user-42",
+            "2026-11-23T10:00:00Z",
+            "a@b.c",
+            "v1.2_x+y=z",
+            "[1]{2",
+            "AAAA==",
+        ] {
             assert_eq!(encode(text.as_bytes()), text);
         }
         assert_eq!(encode(b"orders/7?"), "orders.~7>~");
@@ -187,7 +197,14 @@ mod tests {
 
     #[test]
     fn another_programs_keys_are_corrupt() {
-        for (partition, row) in [("a b", "x"), ("a", "!4"), ("a", "|41"), ("", "x"), ("é", "x"), ("a", "|FF")] {
+        for (partition, row) in [
+            ("a b", "x"),
+            ("a", "!4"),
+            ("a", "|41"),
+            ("", "x"),
+            ("é", "x"),
+            ("a", "|FF"),
+        ] {
             let error = key_of(partition, row).unwrap_err();
             assert!(matches!(error, Error::Corrupt { .. }), "{partition} {row}");
         }

@@ -29,10 +29,7 @@ pub(super) struct Token {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     /// Its ETag, and when it expires, in epoch milliseconds.
-    Of {
-        etag: String,
-        expires_ms: Option<u64>,
-    },
+    Of { etag: String, expires_ms: Option<u64> },
     /// Nothing, as a transaction wrote it: its retry has to give the same version from one of its entities alone, which does not
     /// know the ETags of the others.
     Transaction,
@@ -73,7 +70,9 @@ impl Token {
             let expires_ms = u64::from_be_bytes(*expires_ms);
             Tag::Of {
                 etag: unpack(etag)?,
-                expires_ms: (expires_ms != 0).then_some(expires_ms).filter(|ms| *ms <= expiry::MAX_MS),
+                expires_ms: (expires_ms != 0)
+                    .then_some(expires_ms)
+                    .filter(|ms| *ms <= expiry::MAX_MS),
             }
         };
         Some(Self {
@@ -100,7 +99,10 @@ impl Token {
         };
         match &self.tag {
             Tag::Of { etag, .. } if etag.len() > MAX_ETAG => Err(too_long(None)),
-            _ => self.to_string().parse().map_err(|error: Error| too_long(Some(error.into()))),
+            _ => self
+                .to_string()
+                .parse()
+                .map_err(|error: Error| too_long(Some(error.into()))),
         }
     }
 }
@@ -131,7 +133,12 @@ fn tag_bytes(tag: &Tag) -> Vec<u8> {
 
 fn hash(key: &Key, stamp: Stamp, tag: &Tag) -> u64 {
     let tag = tag_bytes(tag);
-    stable_hash([key.partition().as_bytes(), key.id().as_bytes(), &stamp.to_bytes(), &tag])
+    stable_hash([
+        key.partition().as_bytes(),
+        key.id().as_bytes(),
+        &stamp.to_bytes(),
+        &tag,
+    ])
 }
 
 /// The form of Azure Table's ETags, with `0` for digits. Behind it follow digits of a fraction and the end.
@@ -153,16 +160,22 @@ fn pack(etag: &str) -> Vec<u8> {
 fn pack_timestamp(etag: &str) -> Option<Vec<u8>> {
     let (start, fraction) = etag.split_at_checked(TIMESTAMP.len())?;
     let fraction = fraction.strip_suffix(END)?;
-    let fits = start.bytes().zip(TIMESTAMP.bytes()).all(|(byte, form)| match form {
-        b'0' => byte.is_ascii_digit(),
-        form => byte == form,
-    });
+    let fits = start
+        .bytes()
+        .zip(TIMESTAMP.bytes())
+        .all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            form => byte == form,
+        });
     let places = u8::try_from(fraction.len()).ok().filter(|places| *places <= 7)?;
     if !fits || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     // `%3A` has a digit of its own.
-    let digits = start.bytes().zip(TIMESTAMP.bytes()).filter(|(_, form)| *form == b'0');
+    let digits = start
+        .bytes()
+        .zip(TIMESTAMP.bytes())
+        .filter(|(_, form)| *form == b'0');
     let number: u128 = digits
         .map(|(byte, _)| byte)
         .chain(fraction.bytes())
@@ -187,7 +200,9 @@ fn unpack(bytes: &[u8]) -> Option<String> {
             wide[16 - PACKED..].copy_from_slice(&number);
             let places = usize::from(*places);
             let digits = format!("{:0width$}", u128::from_be_bytes(wide), width = 14 + places);
-            let (whole, fraction) = digits.split_at_checked(14).filter(|(_, rest)| rest.len() == places)?;
+            let (whole, fraction) = digits
+                .split_at_checked(14)
+                .filter(|(_, rest)| rest.len() == places)?;
             let mut whole = whole.chars();
             let start: Option<String> = TIMESTAMP
                 .chars()
@@ -247,9 +262,24 @@ mod tests {
         let good = token(ETAG, None).to_string();
         let stamp = Version::from(Stamp::from_bytes([1; Stamp::LEN])).to_string();
         let cut = &good[..good.len() - 4];
-        for text in ["0", "e.", "t.", "e.AAAA", "t.AAAA", cut, &stamp, &good.replace("e.", "t."), &good[2..]] {
-            let Ok(version) = text.parse::<Version>() else { continue };
-            assert!(matches!(Token::of(&version), Err(Error::InvalidVersion { .. })), "{text}");
+        for text in [
+            "0",
+            "e.",
+            "t.",
+            "e.AAAA",
+            "t.AAAA",
+            cut,
+            &stamp,
+            &good.replace("e.", "t."),
+            &good[2..],
+        ] {
+            let Ok(version) = text.parse::<Version>() else {
+                continue;
+            };
+            assert!(
+                matches!(Token::of(&version), Err(Error::InvalidVersion { .. })),
+                "{text}"
+            );
         }
     }
 
@@ -261,7 +291,10 @@ mod tests {
                 let mut changed = good.clone();
                 changed.replace_range(place..=place, other);
                 let token = Token::of(&changed.parse().unwrap());
-                assert!(changed == good || token.is_err() || !token.unwrap().is_of(&key()), "{changed}");
+                assert!(
+                    changed == good || token.is_err() || !token.unwrap().is_of(&key()),
+                    "{changed}"
+                );
             }
         }
     }

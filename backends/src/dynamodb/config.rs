@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statestore_api::{Error, Result};
 
-use crate::open::{Location, scheme};
+use crate::open::{Location, duration, scheme};
 
 /// Which table, and how to reach it.
 ///
@@ -219,14 +219,6 @@ pub(super) fn check_table(table: &str) -> Result<()> {
         "the table is 3 to 255 characters of `a-z A-Z 0-9 - _ .`, as in `dynamodb://app-state?region=eu-central-1`"
             .to_owned(),
     ))
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit): (&str, fn(u64) -> Duration) = match text.strip_suffix("ms") {
-        Some(number) => (number, Duration::from_millis),
-        None => (text.strip_suffix('s')?, Duration::from_secs),
-    };
-    number.parse().ok().map(unit)
 }
 
 fn bad(reason: String) -> Error {

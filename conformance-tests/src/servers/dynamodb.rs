@@ -6,10 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-
-use super::{Group, Process, Program, ServerError, free_port};
+use super::{Group, Process, Program, ServerError, answers_http, cache_folder, free_port};
 
 /// The npm package's version, as in `scripts/setup-dynamodb`.
 const VERSION: &str = "2.9.30";
@@ -58,7 +55,9 @@ impl DynamoDbServer {
             .arg(port.to_string());
         let process = Process::spawn(&group, "DynamoDB Local", &group.folder().join("server"), program)?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        process.wait_until_ready(LONGEST_START, || answers(addr)).await?;
+        process
+            .wait_until_ready(LONGEST_START, || answers_http(addr))
+            .await?;
         Ok(Self { process, addr })
     }
 
@@ -81,38 +80,9 @@ impl DynamoDbServer {
     }
 }
 
-/// Whether there is an HTTP server, which answers this with an error.
-async fn answers(addr: SocketAddr) -> Result<(), ServerError> {
-    let attempt = async {
-        let mut socket = TcpStream::connect(addr).await?;
-        socket
-            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .await?;
-        let mut answer = [0; 5];
-        socket.read_exact(&mut answer).await?;
-        Ok(answer)
-    };
-    let doing = || ServerError::io("asking it for an answer");
-    match tokio::time::timeout(Duration::from_secs(5), attempt).await {
-        Ok(Ok(answer)) if answer == *b"HTTP/" => Ok(()),
-        Ok(Ok(_)) => Err(doing()(std::io::ErrorKind::InvalidData.into())),
-        Ok(Err(error)) => Err(doing()(error)),
-        Err(_) => Err(doing()(std::io::ErrorKind::TimedOut.into())),
-    }
-}
-
 /// The folder that `scripts/setup-dynamodb` fills, if it is filled.
 fn folder() -> Option<PathBuf> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = variable("STATESTORE_CACHE").or_else(|| {
-        let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
-        Some(caches.join("statestore"))
-    })?;
-    let folder = cache.join(format!("dynamodb-local-{VERSION}"));
+    let folder = cache_folder()?.join(format!("dynamodb-local-{VERSION}"));
     folder.join("DynamoDBLocal.jar").is_file().then_some(folder)
 }
 

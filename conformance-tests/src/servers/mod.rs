@@ -20,20 +20,26 @@
 //! All waiting is for a condition, and in bounds: what does not come in time is an error that tells what was
 //! waited for, how far it had come, and what the server said.
 //!
+//! - [`azurite`]: Azurite, for Azure Table Storage.
 //! - [`dynamodb`]: DynamoDB Local.
 //! - [`redis`]: Redis or Valkey, standalone, Cluster and Sentinel.
 //! - [`Group`], [`Process`], [`free_port`], [`wait_for`]: what they are made of, for further services.
 
+pub mod azurite;
+mod cache;
 pub mod dynamodb;
 mod error;
 mod group;
+mod http;
 mod port;
 mod process;
 pub mod redis;
 mod wait;
 
+use self::cache::cache_folder;
 pub use self::error::ServerError;
 pub use self::group::Group;
+use self::http::answers_http;
 pub use self::port::{BUS_OFFSET, free_port};
 pub use self::process::{Process, Program};
 pub use self::wait::wait_for;
