@@ -129,19 +129,19 @@ impl AzureTableStore {
         Ok(())
     }
 
-    /// The nonce of an earlier attempt that was applied, by what was seen. Before a refusal is believed, all puts are looked at
-    /// if one of them may remember the transaction.
+    /// The nonce of an earlier attempt that was applied, by what was seen.
+    ///
+    /// What refuses may have been done by that attempt, and the others read before it: if one of them may remember it, all are looked
+    /// at again before the refusal is believed.
     async fn weigh(&self, transaction: &Transaction<'_>, seen: &mut Seen) -> Result<Option<u64>> {
-        let refusal = match transaction.weigh(seen) {
-            Err(refusal) if transaction.may_be_known => refusal,
-            weighed => return weighed,
-        };
-        let all: Vec<usize> = (0..seen.len()).collect();
-        self.look(transaction, seen, &all).await?;
         match transaction.weigh(seen) {
-            Ok(None) => Err(refusal),
-            weighed => weighed,
+            Err(Error::Conflict(_) | Error::Indeterminate { .. }) if transaction.may_be_known => {}
+            weighed => return weighed,
         }
+        let all: Vec<usize> = (0..seen.len()).collect();
+        seen.fill(None);
+        self.look(transaction, seen, &all).await?;
+        transaction.weigh(seen)
     }
 }
 
