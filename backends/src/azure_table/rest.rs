@@ -16,7 +16,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::auth::Auth;
-use super::codec::{PARTITION, ROW, TIMESTAMP};
+use super::codec::{self, PARTITION, ROW, TIMESTAMP};
 use super::config::{AzureTableConfig, bad};
 
 /// The version of the API that all of Azure's own clients for tables use.
@@ -169,7 +169,10 @@ impl Client {
     }
 
     /// Makes the change. The ETag that the entity has then; of a delete none.
-    pub(super) async fn change(&self, change: Change) -> Result<String> {
+    pub(super) async fn change(&self, mut change: Change) -> Result<String> {
+        if self.config.emulator {
+            change.body = codec::in_ascii(change.body);
+        }
         let mut headers = HeaderMap::new();
         if let Some(etag) = change.kind.if_match() {
             headers.insert(header::IF_MATCH, value(etag)?);

@@ -3,6 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
+mod canned;
+mod errors;
+mod faults;
+#[path = "../http_support/mod.rs"]
+mod http_support;
+mod requests;
+mod table;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
