@@ -1,6 +1,135 @@
 //! Azure Table Storage: one table, one entity an entry.
 //!
-//! DOCS
+//! ```no_run
+//! use statestore::azure_table::{AzureTableConfig, AzureTableStore};
+//! use statestore::{StateStore, StateStoreExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> statestore::Result<()> {
+//! let store = AzureTableStore::new(AzureTableConfig::new("account", "appstate"))?;
+//! store.ready().await?; // when the function starts: the TLS handshake and the first token are done here
+//! let cart = "user-42/cart".parse()?;
+//! let version = store.create(&cart, "one apple").await?;
+//! store.compare_and_set(&cart, Some(&version), "two apples").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # The URL
+//! `azure-table://account/table`, or `azure-table:///table` for the account that the environment names. Options: `endpoint` (of
+//! another cloud, say), `credential` (`environment`, `managed-identity`, `workload-identity`, `cli`), `client_id` of a managed
+//! identity that the user has assigned, `timeout` and `connect_timeout` (`500ms`, `5s`), `sweep_rate` (entities a second), and
+//! `emulator=true` for Azurite. No secret goes into a URL: the credential comes from the [environment](Credential::Environment), or is
+//! handed in by [`AzureTableConfig`].
+//!
+//! # The table
+//! Its entities should all be this store's: one that is not is [`Corrupt`](statestore_api::Error::Corrupt) where it is met, and left as
+//! it is. [`AzureTableStore::create_table`] makes the table, and never anything else does. By the Azure CLI, with the least role that
+//! lets a program use it:
+//!
+//! ```sh
+//! az storage table create --name appstate --account-name account --auth-mode login
+//! az role assignment create --role "Storage Table Data Contributor" --assignee "$PRINCIPAL_ID" \
+//!   --scope "$(az storage account show --name account --query id --output tsv)/tableServices/default/tables/appstate"
+//! ```
+//!
+//! In Bicep:
+//!
+//! ```bicep
+//! param principalId string
+//!
+//! resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+//!   name: 'account'
+//!   location: resourceGroup().location
+//!   sku: { name: 'Standard_ZRS' }
+//!   kind: 'StorageV2'
+//!   properties: {
+//!     allowSharedKeyAccess: false
+//!     minimumTlsVersion: 'TLS1_2'
+//!   }
+//! }
+//!
+//! resource tables 'Microsoft.Storage/storageAccounts/tableServices@2023-05-01' = {
+//!   parent: account
+//!   name: 'default'
+//! }
+//!
+//! resource state 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = {
+//!   parent: tables
+//!   name: 'appstate'
+//! }
+//!
+//! resource contributor 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+//!   name: guid(state.id, principalId, 'Storage Table Data Contributor')
+//!   scope: state
+//!   properties: {
+//!     principalId: principalId
+//!     principalType: 'ServicePrincipal'
+//!     roleDefinitionId: subscriptionResourceId(
+//!       'Microsoft.Authorization/roleDefinitions', '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3')
+//!   }
+//! }
+//! ```
+//!
+//! A shared access signature needs the permissions `raud` on the table.
+//!
+//! # The entity
+//! | Property | Type | Holds |
+//! |---|---|---|
+//! | `PartitionKey`, `RowKey` | String | the key's partition and id, in an encoding that keeps the order of their UTF-8 and lets `user-42`, `2026-11-23T10:00:00Z` and `a@b.c` stay what they are |
+//! | `v`, `v1`, … | String | the value as text: UTF-8 without control characters up to 64 KiB, ASCII up to 480 KiB |
+//! | `b`, `b1`, … | Binary | any other value, 64 KiB each |
+//! | `w` | String | the write: its id and a nonce |
+//! | `p` | String | the version that it replaced, if that is known |
+//! | `x` | Int64 | when it expires, in epoch milliseconds; 0 or not there: never |
+//! | `e` | String | what its version has in place of the ETag: the one that it had before checks gave it others, or `-` when a transaction wrote it |
+//! | `f` | Int32 | the format: 1 |
+//!
+//! # How it keeps the contract
+//! The service makes the ETag, knows no expiry and shows nothing of what refuses a write. So a version carries the ETag, the expiry and
+//! the write, and a compare-and-set is one request under `If-Match`, which stores the version it replaces beside its own. An expired or
+//! another key's version fails without one. A refusal is looked at in a second request, which tells a conflict from an earlier attempt
+//! that was applied.
+//!
+//! | Operation | Requests |
+//! |---|---|
+//! | get; put, touch or delete of a version; create; put and delete without a condition | 1 |
+//! | the same, as a conflict | 2 |
+//! | put, touch or delete of whatever exists; put that keeps the expiry; any retry of a put without a condition | 2 |
+//! | create over an expired entry | 3 |
+//! | transaction | 1; one more for each operation that only its entity tells how to send |
+//! | compare-and-set of what a transaction wrote | 2 |
+//! | compare-and-set of what a transaction checked since | 3 |
+//!
+//! `Keep` with a version, and a delete that wants absence, are 1 too. Where several change one entry all the time, what takes two requests
+//! may take further rounds of two.
+//!
+//! **A put without a condition forgets**: it is one request that does not see what it replaces, so the retry of an earlier write
+//! whose reply was lost is then [`Indeterminate`](statestore_api::Error::Indeterminate). An entry that is otherwise replaced remembers
+//! the last write before it.
+//!
+//! **Time** is judged by the client's clock. A clock that is off by S makes entries live S longer or shorter. The service removes nothing
+//! that has expired: call [`sweep`](StateStore::sweep) from a timer. It reads the whole table, and removes at most
+//! [`sweep_rate`](AzureTableConfig::sweep_rate) entities a second.
+//!
+//! **Transactions** are entity group transactions. The service has no operation that only checks:
+//! - **A check** that an entry is there, or has a version, merges nothing into its entity. That gives the entity another ETag. The entry's
+//!   version stays what it was, and is still good, but the next compare-and-set on it takes two requests more.
+//! - A check that a key is absent, and a delete without a condition of a key that is missing, leave an entity that is expired from the
+//!   start, until the next sweep.
+//!
+//! The versions of what a transaction writes have no ETag in them, since its retry must be able to tell them all from one entity.
+//!
+//! **Retries**: nothing is sent twice by itself. After [`may_have_applied`](statestore_api::Error::may_have_applied) repeat the write with
+//! its write id.
+//!
+//! # Limits
+//! Keys: 170 bytes of partition and of id, whatever they contain. Values: 960 KiB (an entity has 1 MiB, text counting two bytes a
+//! character). Transactions: 100 operations, 1.8 MiB of keys and values (4 MiB as they are sent). A partition takes about 2,000
+//! operations a second, an account 20,000. A listing returns expired entries to this store, which leaves them out: pages may be shorter.
+//!
+//! # Azurite
+//! Its well-known account and key, by [`AzureTableConfig::emulator`], `emulator=true` or `UseDevelopmentStorage=true`. It differs from the
+//! service: it takes 720 KiB of value, since it counts an update's JSON in place of its entity; and it breaks characters that lie over two
+//! packets of a request, so that this store sends it ASCII.
 
 mod auth;
 mod codec;
