@@ -76,7 +76,6 @@ impl Credential {
                 let options = WorkloadIdentityCredentialOptions {
                     credential_options: ClientAssertionCredentialOptions {
                         client_options: client_options(),
-                        ..ClientAssertionCredentialOptions::default()
                     },
                     ..WorkloadIdentityCredentialOptions::default()
                 };

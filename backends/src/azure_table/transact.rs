@@ -71,8 +71,8 @@ impl AzureTableStore {
                 return Ok(own);
             }
             let (mut places, mut changes) = (Vec::new(), Vec::new());
-            for place in 0..count {
-                if let Request::Send(change) = transaction.request(place, seen[place].as_ref(), nonce) {
+            for (place, seen) in seen.iter().enumerate() {
+                if let Request::Send(change) = transaction.request(place, seen.as_ref(), nonce) {
                     places.push(place);
                     changes.push(change);
                 }
