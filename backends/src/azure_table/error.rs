@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use azure_core::error::ErrorKind;
 use statestore_api::{Applied, BoxError, Error};
 
 use super::codec::{MAX_TRANSACTION, MAX_VALUE};
@@ -15,8 +16,9 @@ pub(super) struct Context<'a> {
     pub(super) table: &'a str,
     /// Whether it would have changed something.
     pub(super) writes: bool,
-    /// The time-out it was sent with.
+    /// The time-outs it was sent with.
     pub(super) timeout: Duration,
+    pub(super) connect_timeout: Duration,
     /// How many bytes of value it carried.
     pub(super) size: usize,
 }
@@ -26,6 +28,12 @@ impl Context<'_> {
     pub(super) fn error(&self, fault: Fault) -> Error {
         match fault {
             Fault::Unready(error) => error,
+            // Nothing was sent to the table.
+            Fault::NoToken(error) if *error.kind() == ErrorKind::Io => Error::Unavailable {
+                applied: Applied::No,
+                reason: "the source of the identity's tokens could not be reached".to_owned(),
+                source: Some(error.into()),
+            },
             Fault::NoToken(error) => Error::Unauthorized {
                 todo: "there is no token of Entra ID to be had: look at the identity, and at what it says of itself below"
                     .to_owned(),
@@ -47,6 +55,11 @@ impl Context<'_> {
         } else {
             self.maybe()
         };
+        let after = if error.is_connect() {
+            self.connect_timeout
+        } else {
+            self.timeout
+        };
         let reason = if error.is_connect() {
             "no connection could be made: look at the endpoint, the account's name and its network rules"
         } else {
@@ -56,7 +69,7 @@ impl Context<'_> {
         let source: Option<BoxError> = Some(error.into());
         if timed_out {
             return Error::Timeout {
-                after: self.timeout,
+                after,
                 applied,
                 source,
             };

@@ -223,9 +223,10 @@ impl AzureTableStore {
 
     fn context(&self, writes: bool, size: usize) -> Context<'_> {
         Context {
-            table: self.client.table(),
+            table: &self.client.config().table,
             writes,
-            timeout: self.client.timeout(),
+            timeout: self.client.config().timeout,
+            connect_timeout: self.client.config().connect_timeout,
             size,
         }
     }
@@ -284,7 +285,8 @@ fn place_of(key: &Key) -> Place {
 impl fmt::Debug for AzureTableStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AzureTableStore")
-            .field("table", &self.client.table())
+            .field("account", &self.client.config().account)
+            .field("table", &self.client.config().table)
             .finish_non_exhaustive()
     }
 }

@@ -144,12 +144,12 @@ impl Client {
         }
     }
 
-    pub(super) fn table(&self) -> &str {
-        &self.config.table
+    pub(super) fn config(&self) -> &AzureTableConfig {
+        &self.config
     }
 
-    pub(super) fn timeout(&self) -> Duration {
-        self.config.timeout
+    fn table(&self) -> &str {
+        &self.config.table
     }
 
     /// The entity at `place` and its ETag; only the properties in `select` if that is given.

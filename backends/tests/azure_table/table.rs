@@ -128,38 +128,43 @@ async fn a_wrong_key_is_unauthorized() {
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
 }
 
+/// Has no token, for this reason.
 #[derive(Debug)]
-struct SignedOut;
+struct NoToken(azure_core::error::ErrorKind);
 
 #[async_trait]
-impl TokenCredential for SignedOut {
+impl TokenCredential for NoToken {
     async fn get_token(
         &self,
         scopes: &[&str],
         _: Option<azure_core::credentials::TokenRequestOptions<'_>>,
     ) -> azure_core::Result<azure_core::credentials::AccessToken> {
         assert_eq!(scopes, ["https://storage.azure.com/.default"]);
-        Err(azure_core::Error::with_message(
-            azure_core::error::ErrorKind::Credential,
-            "nobody is signed in",
-        ))
+        Err(azure_core::Error::with_message(self.0.clone(), "as canned"))
     }
 }
 
 #[tokio::test]
-async fn who_is_not_signed_in_is_told_so_and_nothing_is_sent() {
+async fn without_a_token_it_is_said_why_and_nothing_is_sent() {
     let canned = Canned::start([Answer::ok("{}")]).await;
-    let over_tls = format!(
-        "https://{}",
-        canned.config().endpoint.unwrap().trim_start_matches("http://")
-    );
-    let config = canned
+    let plain = canned.config().endpoint.unwrap();
+    let over_tls = canned
         .config()
-        .with_endpoint(over_tls)
-        .with_token_credential(Arc::new(SignedOut));
-    let error = AzureTableStore::new(config).unwrap().ready().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
-    assert!(format!("{error:?}").contains("nobody is signed in"));
+        .with_endpoint(plain.replace("http://", "https://"));
+    for (reason, kind, retryable) in [
+        (
+            azure_core::error::ErrorKind::Credential,
+            ErrorKind::Unauthorized,
+            false,
+        ),
+        (azure_core::error::ErrorKind::Io, ErrorKind::Unavailable, true),
+    ] {
+        let config = over_tls.clone().with_token_credential(Arc::new(NoToken(reason)));
+        let store = AzureTableStore::new(config).unwrap();
+        let error = store.create(&key("x"), "x").await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{error}");
+        assert!(format!("{error:?}").contains("as canned"));
+    }
     assert!(canned.requests().is_empty());
 }
 
