@@ -16,6 +16,7 @@ use ring::hmac;
 use statestore_api::{Error, Result};
 
 use super::config::bad;
+use super::http::ForTokens;
 
 /// What a token of Entra ID is to be good for.
 const SCOPE: &str = "https://storage.azure.com/.default";
@@ -49,13 +50,14 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// The way to say so, once for all requests. Nothing is sent; tokens of Entra ID will come through `http`.
+    /// The way to say so, once for all requests. Nothing is sent; tokens of Entra ID will come through `for_tokens`.
     ///
     /// # Errors
     /// [`Error::Config`] when a key is no Base64, or the environment lacks what is needed.
-    pub(super) fn auth(&self, account: &str, http: &reqwest::Client) -> Result<Auth> {
+    pub(super) fn auth(&self, account: &str, for_tokens: ForTokens) -> Result<Auth> {
+        let for_tokens = Arc::new(for_tokens);
         let client_options = || ClientOptions {
-            transport: Some(Transport::new(Arc::new(http.clone()))),
+            transport: Some(Transport::new(for_tokens.clone())),
             ..ClientOptions::default()
         };
         let identity = |error: azure_core::Error| Error::Config {
@@ -203,12 +205,15 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let http = super::super::rest::http("http://127.0.0.1", std::time::Duration::from_secs(1)).unwrap();
+        let for_tokens = || ForTokens {
+            connect_timeout: std::time::Duration::from_secs(1),
+            timeout: std::time::Duration::from_secs(1),
+        };
         for credential in [
             Credential::AccountKey(KEY.into()),
             Credential::Sas("sv=1&sig=hunter2".into()),
         ] {
-            let shown = format!("{credential:?} {:?}", credential.auth("a", &http).unwrap());
+            let shown = format!("{credential:?} {:?}", credential.auth("a", for_tokens()).unwrap());
             assert!(!shown.contains("hunter2") && !shown.contains("Eby8"), "{shown}");
         }
     }

@@ -2,12 +2,12 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::time::Duration;
 
 use azure_core::error::ErrorKind;
-use statestore_api::{Applied, BoxError, Error};
+use statestore_api::{Applied, Error};
 
 use super::codec::{MAX_TRANSACTION, MAX_VALUE};
+use super::http::Failure;
 use super::rest::{Fault, Refusal};
 
 /// What a failed request was about.
@@ -16,9 +16,6 @@ pub(super) struct Context<'a> {
     pub(super) table: &'a str,
     /// Whether it would have changed something.
     pub(super) writes: bool,
-    /// The time-outs it was sent with.
-    pub(super) timeout: Duration,
-    pub(super) connect_timeout: Duration,
     /// How many bytes of value it carried.
     pub(super) size: usize,
 }
@@ -39,7 +36,7 @@ impl Context<'_> {
                     .to_owned(),
                 source: Some(error.into()),
             },
-            Fault::NoAnswer(error) => self.no_answer(error),
+            Fault::NoAnswer(failure) => self.no_answer(failure),
             Fault::Refused(refusal) => self.refused(refusal),
             Fault::Garbled(what) => Error::Unavailable {
                 applied: self.maybe(),
@@ -49,35 +46,28 @@ impl Context<'_> {
         }
     }
 
-    fn no_answer(&self, error: reqwest::Error) -> Error {
-        let applied = if error.is_connect() || error.is_builder() {
-            Applied::No
-        } else {
-            self.maybe()
-        };
-        let after = if error.is_connect() {
-            self.connect_timeout
-        } else {
-            self.timeout
-        };
-        let reason = if error.is_connect() {
-            "no connection could be made: look at the endpoint, the account's name and its network rules"
-        } else {
-            "the connection broke before the answer was there"
-        };
-        let timed_out = error.is_timeout();
-        let source: Option<BoxError> = Some(error.into());
-        if timed_out {
-            return Error::Timeout {
+    fn no_answer(&self, failure: Failure) -> Error {
+        match failure {
+            Failure::NotSent(error) => Error::Unavailable {
+                applied: Applied::No,
+                reason: "no connection could be made: look at the endpoint, the account's name and its network rules".to_owned(),
+                source: Some(error),
+            },
+            Failure::ConnectTimeout(after) => Error::Timeout {
                 after,
-                applied,
-                source,
-            };
-        }
-        Error::Unavailable {
-            applied,
-            reason: reason.to_owned(),
-            source,
+                applied: Applied::No,
+                source: None,
+            },
+            Failure::Timeout(after) => Error::Timeout {
+                after,
+                applied: self.maybe(),
+                source: None,
+            },
+            Failure::Broken(error) => Error::Unavailable {
+                applied: self.maybe(),
+                reason: "the connection broke before the answer was there".to_owned(),
+                source: Some(error.into()),
+            },
         }
     }
 

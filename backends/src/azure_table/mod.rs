@@ -135,6 +135,7 @@ mod auth;
 mod codec;
 mod config;
 mod error;
+mod http;
 mod key;
 mod listing;
 mod rest;
@@ -225,8 +226,6 @@ impl AzureTableStore {
         Context {
             table: &self.client.config().table,
             writes,
-            timeout: self.client.config().timeout,
-            connect_timeout: self.client.config().connect_timeout,
             size,
         }
     }

@@ -2,28 +2,26 @@
 //!
 //! JSON without metadata, but for queries, whose entities are to come with their ETags. Nothing is compressed and nothing is sent twice.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ::http::header::{self, HeaderMap, HeaderValue};
+use ::http::{Method, Request, Uri};
 use bytes::Bytes;
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, redirect, retry};
 use serde_json::{Map, Value};
-use statestore_api::{Result as ApiResult, WriteId};
+use statestore_api::WriteId;
 use tokio::sync::OnceCell;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::auth::Auth;
 use super::codec::{self, PARTITION, ROW, TIMESTAMP};
 use super::config::{AzureTableConfig, bad};
+use super::http::{Failure, ForTokens, Http};
 
 /// The version of the API that all of Azure's own clients for tables use.
 const API_VERSION: &str = "2019-02-02";
 
-/// How long a connection is kept without a request: the balancers before the service drop it after 4 minutes.
-const LONGEST_IDLE: Duration = Duration::from_secs(60);
+const USER_AGENT: &str = concat!("statestore/", env!("CARGO_PKG_VERSION"));
 
 /// All but RFC 3986's unreserved characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -42,8 +40,8 @@ pub(super) enum Fault {
     Unready(statestore_api::Error),
     /// There is no token to send with it.
     NoToken(azure_core::Error),
-    /// No answer came. The source shows no URL, which may have a signature in it.
-    NoAnswer(reqwest::Error),
+    /// No answer came.
+    NoAnswer(Failure),
     /// The service said no.
     Refused(Refusal),
     /// An answer that is none of the service's.
@@ -123,10 +121,12 @@ pub(super) struct Client {
 
 #[derive(Debug)]
 struct Connection {
-    http: reqwest::Client,
+    http: Http,
     auth: Auth,
     /// `https://account.table.core.windows.net`, without a slash at its end.
     endpoint: String,
+    /// The path in it: on an emulator the account, else empty.
+    path: String,
 }
 
 /// An answer that is no refusal.
@@ -178,10 +178,7 @@ impl Client {
             headers.insert(header::IF_MATCH, value(etag)?);
         }
         if change.kind == Kind::Insert {
-            headers.insert(
-                HeaderName::from_static("prefer"),
-                HeaderValue::from_static("return-no-content"),
-            );
+            headers.insert("prefer", HeaderValue::from_static("return-no-content"));
         }
         let path = self.path_for(&change);
         let deletes = matches!(change.kind, Kind::Delete(_));
@@ -273,10 +270,7 @@ impl Client {
     pub(super) async fn create_table(&self) -> Result<()> {
         let body = format!("{{\"TableName\":\"{}\"}}", self.table());
         let mut headers = HeaderMap::new();
-        headers.insert(
-            HeaderName::from_static("prefer"),
-            HeaderValue::from_static("return-no-content"),
-        );
+        headers.insert("prefer", HeaderValue::from_static("return-no-content"));
         let body = Some((HeaderValue::from_static("application/json"), body.into()));
         self.send(Method::POST, "/Tables", "", headers, body)
             .await
@@ -302,11 +296,18 @@ impl Client {
 
     async fn connection(&self) -> Result<&Connection> {
         let connect = || async {
-            let http = http(&self.config.endpoint(), self.config.connect_timeout)?;
+            let config = &self.config;
+            let endpoint = config.endpoint();
+            let url: Uri = endpoint.parse().map_err(|_| bad("the endpoint is no URL"))?;
+            let for_tokens = ForTokens {
+                connect_timeout: config.connect_timeout,
+                timeout: config.timeout,
+            };
             Ok(Connection {
-                auth: self.config.credential.auth(&self.config.account, &http)?,
-                http,
-                endpoint: self.config.endpoint().trim_end_matches('/').to_owned(),
+                http: Http::new(&url, config.connect_timeout)?,
+                auth: config.credential.auth(&config.account, for_tokens)?,
+                path: url.path().trim_end_matches('/').to_owned(),
+                endpoint: endpoint.trim_end_matches('/').to_owned(),
             })
         };
         self.connection
@@ -324,22 +325,11 @@ impl Client {
         body: Option<(HeaderValue, Bytes)>,
     ) -> Result<Answer> {
         let connection = self.connection().await?;
-        let mut url = format!("{}{path}", connection.endpoint);
-        let queries = [
-            Some(query).filter(|query| !query.is_empty()),
-            connection.auth.query(),
-        ];
-        for (separator, query) in ['?', '&'].iter().zip(queries.into_iter().flatten()) {
-            url.push(*separator);
-            url += query;
-        }
-        let Ok(url) = reqwest::Url::parse(&url) else {
-            return Err(Fault::Unready(bad("the endpoint is no URL")));
-        };
+        let path = format!("{}{path}", connection.path);
         let date = httpdate::fmt_http_date(SystemTime::now());
         let authorization = connection
             .auth
-            .header(&date, url.path())
+            .header(&date, &path)
             .await
             .map_err(Fault::NoToken)?;
         if let Some(authorization) = authorization {
@@ -347,36 +337,45 @@ impl Client {
             authorization.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, authorization);
         }
-        headers.insert(HeaderName::from_static("x-ms-date"), value(&date)?);
-        headers.insert(
-            HeaderName::from_static("x-ms-version"),
-            HeaderValue::from_static(API_VERSION),
-        );
-        headers.insert(
-            HeaderName::from_static("dataserviceversion"),
-            HeaderValue::from_static("3.0;"),
-        );
-        if !headers.contains_key(header::ACCEPT) {
-            headers.insert(header::ACCEPT, HeaderValue::from_static(NO_METADATA));
-        }
-        let mut request = connection.http.request(method, url).timeout(self.config.timeout);
-        if let Some((content_type, body)) = body {
+        headers.insert("x-ms-date", value(&date)?);
+        headers.insert("x-ms-version", HeaderValue::from_static(API_VERSION));
+        headers.insert("dataserviceversion", HeaderValue::from_static("3.0;"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers
+            .entry(header::ACCEPT)
+            .or_insert(HeaderValue::from_static(NO_METADATA));
+        let body = body.map(|(content_type, body)| {
             headers.insert(header::CONTENT_TYPE, content_type);
-            request = request.body(body);
+            body
+        });
+        let mut uri = path;
+        let queries = [
+            Some(query).filter(|query| !query.is_empty()),
+            connection.auth.query(),
+        ];
+        for (separator, query) in ['?', '&'].iter().zip(queries.into_iter().flatten()) {
+            uri.push(*separator);
+            uri += query;
         }
-        // A URL may have a signature in it.
-        let no_answer = |error: reqwest::Error| Fault::NoAnswer(error.without_url());
-        let response = request.headers(headers).send().await.map_err(no_answer)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await.map_err(no_answer)?;
-        if (200..300).contains(&status) {
-            return Ok(Answer { headers, body });
+        let mut request = Request::new(Full::new(body.unwrap_or_default()));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri
+            .parse()
+            .map_err(|_| Fault::Unready(bad("the shared access signature is no query of a URL")))?;
+        *request.headers_mut() = headers;
+        let response = connection.http.send(request, self.config.timeout).await;
+        let (head, body) = response.map_err(Fault::NoAnswer)?.into_parts();
+        if head.status.is_success() {
+            return Ok(Answer {
+                headers: head.headers,
+                body,
+            });
         }
-        let mut refusal = Refusal::of_body(status, &body);
+        let mut refusal = Refusal::of_body(head.status.as_u16(), &body);
         if refusal.code.is_empty() {
-            refusal.code = text(&headers, "x-ms-error-code").unwrap_or_default();
+            refusal.code = text(&head.headers, "x-ms-error-code").unwrap_or_default();
         }
-        refusal.add(&headers);
+        refusal.add(&head.headers);
         Err(Fault::Refused(refusal))
     }
 }
@@ -515,40 +514,6 @@ fn parsed(body: &[u8]) -> Result<Entity> {
 
 fn escaped(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
-}
-
-/// The HTTP client: pooled connections, TLS by rustls with the system's certificates, no redirects and no retries.
-pub(super) fn http(endpoint: &str, connect_timeout: Duration) -> ApiResult<reqwest::Client> {
-    let mut roots = RootCertStore::empty();
-    let tls = endpoint.starts_with("https://");
-    if tls {
-        // Of the system's certificates some may be unreadable; those that are missed show as an untrusted server.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    // The provider is named, so that it does not depend on what else is in the program.
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| statestore_api::Error::Config {
-            reason: "TLS cannot be set up".to_owned(),
-            source: Some(error.into()),
-        })?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(config)
-        .connect_timeout(connect_timeout)
-        .pool_idle_timeout(LONGEST_IDLE)
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .user_agent(concat!("statestore/", env!("CARGO_PKG_VERSION")));
-    if !tls {
-        // An emulator on this machine or in this network: a proxy does not know it.
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| statestore_api::Error::Config {
-        reason: "the HTTP client cannot be made".to_owned(),
-        source: Some(error.into()),
-    })
 }
 
 #[cfg(test)]
