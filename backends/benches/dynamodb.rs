@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use statestore::dynamodb::DynamoDbConfig;
-use statestore::{DynamoDbStore, Key, StateStore, StateStoreExt};
+use statestore::{DynamoDbStore, Key, StateStore, StateStoreExt, Version};
 use statestore_conformance::servers::dynamodb::DynamoDbServer;
 use tokio::runtime::Runtime;
 
@@ -87,12 +87,33 @@ impl Side {
         }
     }
 
-    /// As many compare-and-sets, each on the version that the one before made.
-    async fn set(self, task: usize, times: u64) {
+    /// What a task's key holds, as a read shows it.
+    async fn read(&self, task: usize) -> Seen {
         match self {
             Self::Ours(store) => {
                 let key = key(task);
-                let mut version = store.put(&key, value().into(), Default::default()).await.unwrap();
+                store.put(&key, value().into(), Default::default()).await.unwrap();
+                Seen::Ours(
+                    store
+                        .get(&key, Default::default())
+                        .await
+                        .unwrap()
+                        .unwrap()
+                        .version,
+                )
+            }
+            Self::Sdk(client) => {
+                put(client, task, 0, None).await;
+                Seen::Sdk(0)
+            }
+        }
+    }
+
+    /// As many compare-and-sets, each on the version that the one before made.
+    async fn set(self, task: usize, times: u64, seen: Seen) {
+        match (self, seen) {
+            (Self::Ours(store), Seen::Ours(mut version)) => {
+                let key = key(task);
                 for _ in 0..times {
                     version = store
                         .compare_and_set(&key, Some(&version), value())
@@ -100,21 +121,37 @@ impl Side {
                         .unwrap();
                 }
             }
-            Self::Sdk(client) => {
-                put(&client, task, 0, None).await;
-                for version in 0..times {
+            (Self::Sdk(client), Seen::Sdk(seen)) => {
+                for version in seen..seen + times {
                     put(&client, task, version + 1, Some(version)).await;
                 }
             }
+            _ => unreachable!("each side reads what it wrote"),
         }
     }
 
     async fn run(self, operation: Operation, tasks: usize, times: u64) -> Duration {
         match operation {
             Operation::Get => side_by_side(tasks, times, |task, _| self.clone().get(task)).await,
-            Operation::CompareAndSet => side_by_side(tasks, 1, |task, _| self.clone().set(task, times)).await,
+            Operation::CompareAndSet => {
+                let mut seen = Vec::new();
+                for task in 0..tasks {
+                    seen.push(self.read(task).await);
+                }
+                side_by_side(tasks, 1, |task, _| {
+                    self.clone().set(task, times, seen[task].clone())
+                })
+                .await
+            }
         }
     }
+}
+
+/// The version that a read showed.
+#[derive(Clone)]
+enum Seen {
+    Ours(Version),
+    Sdk(u64),
 }
 
 #[derive(Clone, Copy)]

@@ -39,10 +39,15 @@
 //! | `dynamodb` | `DynamoDbStore` | `dynamodb://table?region=…` | AWS Lambda and whatever runs beside it |
 //! | `azure-table` | `AzureTableStore` | `azure-table://account/table` | Azure Functions and whatever runs beside them |
 //!
+//! With the feature `patterns`, which is on by default, [`Typed`](patterns::Typed) holds values of a Rust type, and [`patterns`] has what is built on state:
+//! counters, rate limits, leases, idempotent handlers, sessions, and orders with their events.
+//!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
-//! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does.
+//! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does. Around a
+//! store on a network `open` puts [retries and time-outs](layer), which the types do not have by themselves.
 
 mod config;
+mod layers;
 mod open;
 
 #[cfg(feature = "azure-table")]
@@ -67,6 +72,12 @@ pub use open::open;
 pub use redis::RedisStore;
 #[doc(inline)]
 pub use statestore_api::*;
+#[cfg(feature = "patterns")]
+#[doc(inline)]
+pub use statestore_patterns as patterns;
+#[cfg(feature = "patterns")]
+#[doc(inline)]
+pub use statestore_patterns::Typed;
 
 /// The README's example is compiled and run.
 #[cfg(doctest)]

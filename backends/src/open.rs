@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use statestore_api::{Error, MemoryStore, Result, StateStore};
@@ -10,6 +11,7 @@ use statestore_api::{Error, MemoryStore, Result, StateStore};
 use crate::azure_table::AzureTableConfig;
 #[cfg(feature = "dynamodb")]
 use crate::dynamodb::DynamoDbConfig;
+use crate::layers::Layers;
 
 /// Opens the store of `url`. A store on a network service connects with its first request, or with
 /// [`ready`](StateStore::ready).
@@ -24,6 +26,22 @@ use crate::dynamodb::DynamoDbConfig;
 /// | `dynamodb://app-state?region=eu-central-1` | the DynamoDB table of this name; options as in the documentation of `dynamodb` |
 /// | `azure-table://account/appstate` | the table of this storage account; options as in the documentation of `azure_table` |
 ///
+/// # A store on a network
+/// comes with a [`Timeout`](crate::layer::Timeout) for each attempt and, around it, a [`Retry`](crate::layer::Retry): writes
+/// without a condition are thus applied at least once, all others exactly once. These options are the same on each of them:
+///
+/// | Option | Default | |
+/// |---|---|---|
+/// | `timeout` | `5s` | how long the answer to one request may take; an attempt of a call may take twice that, and connecting |
+/// | `connect_timeout` | `2s` | how long connecting may take, TLS and login included |
+/// | `retry` | `on` | `off`: a call is one attempt, and an error that [may have been applied](Error::may_have_applied) is the caller's to resolve |
+/// | `retry_deadline` | `20s` | how long a call may take, all its attempts and waits; the two above are half of a shorter one, unless they are given |
+/// | `retry_attempts` | 20 | how often a call is tried at most |
+/// | `retry_budget` | 100 | how many retries may be made while nothing is answered: see [`RetryPolicy::budget`](crate::RetryPolicy::budget) |
+///
+/// Times are written as `5s` or `500ms`. `memory:` and `file:` take none of these: there is nothing to wait for.
+///
+/// # Files
 /// One store at a time has a file open. It is released soon after the last clone is dropped, not at once: until then it is
 /// [`InUse`](Error::InUse).
 ///
@@ -70,10 +88,19 @@ pub(crate) async fn open_with(url: &str, options: BTreeMap<String, String>) -> R
             backend.feature
         )));
     };
-    let location = Location::new(scheme, &url[written.len() + 1..], options)?;
-    location.check_options(opener.options)?;
-    (opener.open)(location).await
+    let mut location = Location::new(scheme, &url[written.len() + 1..], options)?;
+    if LOCAL.contains(&scheme) {
+        location.check_options(opener.options)?;
+        return (opener.open)(location).await;
+    }
+    location.check_options(&[opener.options, &Layers::OPTIONS].concat())?;
+    let layers = Layers::take(&mut location.options)?;
+    let store = (opener.open)(location).await?;
+    Ok(layers.around(store))
 }
+
+/// The schemes of stores that are not on a network, and have no layers.
+const LOCAL: [&str; 2] = ["memory", "file"];
 
 /// A backend, and the feature that compiles it in.
 struct Backend {
@@ -315,11 +342,8 @@ fn decoded(text: &str) -> Result<String, &'static str> {
         .map_err(|_| "is not UTF-8 when it is percent-decoded")
 }
 
-/// A time such as `5s` or `500ms`, as an option has it.
-#[cfg(any(feature = "azure-table", feature = "dynamodb"))]
-pub(crate) fn duration(text: &str) -> Option<std::time::Duration> {
-    use std::time::Duration;
-
+/// A time in an option: `5s`, `500ms`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit): (&str, fn(u64) -> Duration) = match text.strip_suffix("ms") {
         Some(number) => (number, Duration::from_millis),
         None => (text.strip_suffix('s')?, Duration::from_secs),
@@ -364,6 +388,15 @@ mod tests {
             [("region", "eu"), ("table", "a&b=c=")]
         );
         assert!(location("?", &[]).unwrap().options.is_empty());
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("5s"), Some(Duration::from_secs(5)));
+        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
+        for text in ["", "s", "5", "5m", "-5s", "1.5s", "5 s"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -70,11 +70,12 @@ mod refusals {
 
     #[tokio::test]
     async fn an_unknown_option_names_the_known_ones() {
-        let message = refused("memory:?durable=yes").await;
-        assert!(
-            message.ends_with("`memory:` does not take the option `durable`: it takes none"),
-            "{message}"
-        );
+        // Nor are there layers around a store that is not on a network.
+        for option in ["durable", "retry", "timeout"] {
+            let message = refused(&format!("memory:?{option}=5s")).await;
+            let expected = format!("`memory:` does not take the option `{option}`: it takes none");
+            assert!(message.ends_with(&expected), "{message}");
+        }
     }
 
     #[tokio::test]
@@ -91,6 +92,137 @@ mod refusals {
             message.contains("`file:` URLs need the feature `embedded`"),
             "{message}"
         );
+    }
+}
+
+/// A store on a network has the layers.
+#[cfg(any(feature = "redis", feature = "dynamodb"))]
+mod network {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// A server that closes each connection before it answers, and counts them.
+    struct Server {
+        address: String,
+        connections: Arc<AtomicUsize>,
+        task: JoinHandle<()>,
+    }
+
+    impl Server {
+        async fn start() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let connections = Arc::new(AtomicUsize::new(0));
+            let counted = connections.clone();
+            let task = tokio::spawn(async move {
+                while listener.accept().await.is_ok() {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            Self {
+                address,
+                connections,
+                task,
+            }
+        }
+
+        /// How many there were since the last time.
+        fn connections(&self) -> usize {
+            self.connections.swap(0, Ordering::SeqCst)
+        }
+
+        /// URLs that lead here, and whether a write gets as far as to be sent.
+        fn urls(&self) -> Vec<(String, bool)> {
+            let address = &self.address;
+            let mut urls = Vec::new();
+            if cfg!(feature = "redis") {
+                // Its connections begin with a question.
+                urls.push((format!("redis://{address}?index=off"), false));
+            }
+            if cfg!(feature = "dynamodb") {
+                let url = format!("dynamodb://table?endpoint=http://{address}&credentials=made-up");
+                urls.push((url, true));
+            }
+            urls
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.task.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_are_tried_again() {
+        let (server, key) = (Server::start().await, "a/b".parse().unwrap());
+        for (url, sends) in server.urls() {
+            let store = open(&format!("{url}&retry_attempts=3")).await.unwrap();
+            let error = store.get(&key, Default::default()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{url}: {error}");
+            assert!(server.connections() >= 3, "{url}");
+
+            let error = store.create(&key, "x").await.unwrap_err();
+            let expected = if sends {
+                ErrorKind::Indeterminate
+            } else {
+                ErrorKind::Unavailable
+            };
+            assert_eq!(error.kind(), expected, "{url}: {error}");
+            assert!(server.connections() >= 3, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_deadline_ends_it() {
+        let (server, key) = (Server::start().await, "a/b".parse().unwrap());
+        for (url, _) in server.urls() {
+            let store = open(&format!("{url}&retry_deadline=300ms&retry_attempts=1000"))
+                .await
+                .unwrap();
+            let start = Instant::now();
+            store.get(&key, Default::default()).await.unwrap_err();
+            assert!(
+                start.elapsed() < Duration::from_secs(5),
+                "{url}: {:?}",
+                start.elapsed()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn retries_can_be_switched_off() {
+        let (server, key) = (Server::start().await, "a/b".parse().unwrap());
+        for (url, sends) in server.urls() {
+            let mut config = Config::new(url.clone());
+            config.options.insert("retry".to_owned(), "off".to_owned());
+            let store = config.open().await.unwrap();
+            let error = store.create(&key, "x").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{url}: {error}");
+            assert_eq!(error.may_have_applied(), sends, "{url}: {error}");
+            assert_eq!(server.connections(), 1, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bad_options_are_refused() {
+        for (url, _) in Server::start().await.urls() {
+            for (option, expected) in [
+                ("retry=maybe", "the option `retry` is `on` or `off`"),
+                ("retry_deadline=5", "`retry_deadline` is a time such as `5s`"),
+                ("timeout=0s", "`timeout` is zero"),
+                ("retry_atempts=5", "does not take the option `retry_atempts`"),
+            ] {
+                let message = refused(&format!("{url}&{option}")).await;
+                assert!(message.contains(expected), "{message}");
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ conformance_tests! {
 // Every mutation waits for a replica, for as long as one may take on a busy machine.
 conformance_tests! {
     mod redis_cluster_min_replicas = {
-        let patient = "min_replicas=1&replica_timeout_ms=25000&response_timeout_ms=30000";
+        let patient = "min_replicas=1&replica_timeout=25s&timeout=30s";
         Subject::new(redis_support::cluster(patient).await)
     };
 }

@@ -133,7 +133,7 @@ async fn a_server_that_hangs_is_a_time_out_and_recovers() {
     let server = RedisServer::start(options()).await.unwrap();
     let store = open(
         &server.url(),
-        "response_timeout_ms=300&replica_timeout_ms=100&connect_timeout_ms=300",
+        "timeout=300ms&replica_timeout=100ms&connect_timeout=300ms",
     );
     store.ready().await.unwrap();
     let load = Load::start(&store, keys(partitions()));
@@ -159,7 +159,7 @@ async fn a_time_out_says_whether_the_write_was_sent() {
     let server = RedisServer::start(options()).await.unwrap();
     let store = open(
         &server.url(),
-        "response_timeout_ms=300&replica_timeout_ms=100&connect_timeout_ms=300",
+        "timeout=300ms&replica_timeout=100ms&connect_timeout=300ms",
     );
     let key: Key = "p/k".parse().unwrap();
     store.create(&key, "x").await.unwrap();
@@ -310,7 +310,7 @@ async fn half_a_slot_is_served_or_refused_and_never_split() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_few_replicas_are_indeterminate() {
     let server = RedisServer::start(options()).await.unwrap();
-    let store = open(&server.url(), "min_replicas=1&replica_timeout_ms=100");
+    let store = open(&server.url(), "min_replicas=1&replica_timeout=100ms");
     let key: Key = "p/k".parse().unwrap();
     let error = store.create(&key, "x").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate);
@@ -327,7 +327,7 @@ async fn too_few_replicas_are_indeterminate() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeated_write_is_acknowledged_when_the_replica_has_it() {
     let cluster = RedisCluster::start(options().node_timeout(MINUTE)).await.unwrap();
-    let store = open(&cluster.url(), "min_replicas=1&replica_timeout_ms=200");
+    let store = open(&cluster.url(), "min_replicas=1&replica_timeout=200ms");
     let key: Key = "p/k".parse().unwrap();
     store.create(&key, "x").await.unwrap();
     let primary = cluster.primary_of("ss:{p}/k").await.unwrap();

@@ -151,7 +151,7 @@ impl MapStore {
             Decision::Apply => {}
             Decision::Already(stamp) => return Ok(stamp.into()),
             Decision::Conflict => return Err(Conflict::new(key.clone(), current(before)).into()),
-            Decision::Indeterminate => return Err(indeterminate(attempt)),
+            Decision::Indeterminate => return Err(Error::indeterminate(attempt.id)),
         }
         let before = records.remove(key);
         if let Some(after) = change.apply(before, stamp) {
@@ -199,15 +199,6 @@ fn current(record: Option<&Record>) -> Current {
     match record {
         Some(record) if record.is_live() => Current::Entry(record.entry()),
         _ => Current::Absent,
-    }
-}
-
-fn indeterminate(attempt: Attempt) -> Error {
-    let reason = "an earlier attempt may have been applied, and covered by others since".to_owned();
-    Error::Indeterminate {
-        write_id: attempt.id,
-        reason,
-        source: None,
     }
 }
 
@@ -310,7 +301,7 @@ impl StateStore for MapStore {
                     .of_op(op)
                     .into());
             }
-            TransactDecision::Indeterminate(_) => return Err(indeterminate(attempt)),
+            TransactDecision::Indeterminate(_) => return Err(Error::indeterminate(attempt.id)),
         }
         for (op, change) in ops.iter().zip(changes) {
             let before = records.remove(&op.key);

@@ -7,19 +7,32 @@ fn quotes(page: &str) -> Vec<&str> {
 
 #[test]
 fn pages_quote_the_examples() {
-    let pages = [
+    let pages: [(&str, &[&str]); 3] = [
         (
             include_str!("../../docs/write-a-backend.md"),
-            [
+            &[
                 include_str!("../own-backend/lib.rs"),
                 include_str!("../own-backend/tests.rs"),
             ],
         ),
         (
             include_str!("../../docs/conformance-in-ci.md"),
-            [
+            &[
                 include_str!("../conformance-in-ci/state.rs"),
                 include_str!("../build.rs"),
+            ],
+        ),
+        (
+            include_str!("../../docs/patterns.md"),
+            &[
+                include_str!("../patterns/counters.rs"),
+                include_str!("../patterns/http.rs"),
+                include_str!("../patterns/idempotency.rs"),
+                include_str!("../patterns/leases.rs"),
+                include_str!("../patterns/orders.rs"),
+                include_str!("../patterns/rate_limits.rs"),
+                include_str!("../patterns/sessions.rs"),
+                include_str!("../patterns/typed.rs"),
             ],
         ),
     ];

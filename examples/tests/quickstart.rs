@@ -1,8 +1,10 @@
 //! The quickstart is run as a reader runs it: it says itself whether all is right, and the file has to agree.
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
+mod program;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -10,26 +12,8 @@ use futures::TryStreamExt;
 use serde_json::Value;
 use statestore::{EmbeddedStore, Item, Key, Precondition, ScanOptions, StateStore, StateStoreExt};
 
-/// The example's program, which cargo builds beside the tests of its package.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests are in `<profile>/deps`");
-    let program = profile
-        .join("examples")
-        .join(format!("quickstart{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        program.is_file(),
-        "{} is missing: `cargo build -p statestore-examples --example quickstart` makes it",
-        program.display()
-    );
-    program
-}
-
 fn quickstart(folder: &Path) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program::of("quickstart"));
     command.current_dir(folder).env_remove("STATESTORE_URL");
     command
 }

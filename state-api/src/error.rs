@@ -36,7 +36,7 @@ pub enum Error {
         version: String,
     },
 
-    /// An expiry that is not in the future, or too far in it. Nothing was sent.
+    /// An expiry that is not in the future, or too far in it. Nothing was sent; of a retry, an earlier attempt may have been applied.
     #[error("the expiry {reason}: give one from a millisecond from now up to the end of the year 9999")]
     InvalidTtl {
         /// What is wrong with it.
@@ -112,6 +112,15 @@ pub enum Error {
     #[error("{store} is in use: {todo}")]
     InUse {
         /// What is in use.
+        store: String,
+        /// What to do.
+        todo: String,
+    },
+
+    /// This store was [closed](crate::StateStore::close), by whichever clone. Nothing was applied.
+    #[error("{store} was closed: {todo}")]
+    Closed {
+        /// What was closed.
         store: String,
         /// What to do.
         todo: String,
@@ -268,6 +277,8 @@ pub enum ErrorKind {
     StoreNotFound,
     /// Close the other user of the file, or use another file.
     InUse,
+    /// Open it again; to repeat the call on this store is of no use.
+    Closed,
     /// Correct the credentials or the rights.
     Unauthorized,
     /// Try again later, not before the time asked for.
@@ -302,6 +313,17 @@ pub enum Applied {
 }
 
 impl Error {
+    /// A store's answer to a retry of the write `id` when what is there does not tell whether an earlier attempt was applied.
+    #[must_use]
+    pub fn indeterminate(id: WriteId) -> Self {
+        Self::Indeterminate {
+            write_id: id,
+            reason: "an earlier attempt may have been applied and then overwritten, deleted or expired"
+                .to_owned(),
+            source: None,
+        }
+    }
+
     /// Which case this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -319,6 +341,7 @@ impl Error {
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::StoreNotFound { .. } => ErrorKind::StoreNotFound,
             Self::InUse { .. } => ErrorKind::InUse,
+            Self::Closed { .. } => ErrorKind::Closed,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Throttled { .. } => ErrorKind::Throttled,
             Self::StorageFull { .. } => ErrorKind::StorageFull,
@@ -354,7 +377,9 @@ impl Error {
     ///
     /// After a [`Timeout`](Self::Timeout) or [`Unavailable`](Self::Unavailable), repeat the same write with the same
     /// [`WriteId`] and the next [`Attempt`](crate::Attempt) until the answer is definite.
-    /// [`Indeterminate`](Self::Indeterminate) is such an answer: repeating it tells no more.
+    /// [`Indeterminate`](Self::Indeterminate) is such an answer: repeating it tells no more. Only that of a
+    /// [`Retry`](crate::layer::Retry) which ran out of time may have been given too early:
+    /// [`resolve`](crate::StateStore::resolve) can tell later.
     #[must_use]
     pub fn may_have_applied(&self) -> bool {
         matches!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
+use crate::backoff::full_jitter;
 use crate::error::{BoxError, Error, Result};
 use crate::{
     Current, DeleteOptions, Entry, Item, Key, ListOptions, Page, Precondition, PutOptions, ScanOptions,
@@ -239,12 +240,10 @@ impl UpdateOptions {
         self
     }
 
-    fn delay(&self, attempts: u32) -> Duration {
-        let factor = 1_u32.checked_shl(attempts.saturating_sub(2)).unwrap_or(u32::MAX);
-        self.base_delay
-            .saturating_mul(factor)
-            .min(self.max_delay)
-            .mul_f64(fastrand::f64())
+    /// How long to wait after so many attempts, from 2 on, before the next: random, up to the bound.
+    #[must_use]
+    pub fn delay(&self, attempts: u32) -> Duration {
+        full_jitter(self.base_delay, self.max_delay, attempts.saturating_sub(2))
     }
 }
 

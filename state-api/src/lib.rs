@@ -36,12 +36,14 @@
 //! [`backend`].
 
 pub mod backend;
+mod backoff;
 mod capabilities;
 mod clock;
 mod entry;
 mod error;
 mod ext;
 mod key;
+pub mod layer;
 mod memory;
 mod options;
 mod precondition;
@@ -59,6 +61,8 @@ pub use entry::{Entry, Item, Page};
 pub use error::{Applied, BoxError, Conflict, Current, Error, ErrorKind, KeyPart, KeyProblem, Result};
 pub use ext::{Change, StateStoreExt, UpdateOptions};
 pub use key::Key;
+#[doc(no_inline)]
+pub use layer::{Retry, RetryPolicy, Timeout};
 pub use memory::MemoryStore;
 pub use options::{
     Consistency, DeleteOptions, GetOptions, ListOptions, Projection, PutOptions, ScanOptions, TouchOptions,

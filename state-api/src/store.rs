@@ -71,7 +71,9 @@ use crate::{
 /// - Kept to the millisecond. An expired entry is gone at once for reads, listings, batches, transactions and every
 ///   precondition, however late the service sweeps it.
 /// - A put without an expiry clears the one that was there; [`Ttl::Keep`] keeps it.
-/// - An expiry that is not in the future, or behind the year 9999, is [`InvalidTtl`](crate::Error::InvalidTtl).
+/// - An expiry that is not in the future, or behind the year 9999, is [`InvalidTtl`](crate::Error::InvalidTtl). So may be a retry
+///   whose [`Ttl::At`] has passed meanwhile, although an earlier attempt was applied: [`resolve`](Self::resolve) tells, and
+///   [`Retry`](crate::layer::Retry) asks it.
 ///
 /// # Start, cancellation, concurrency
 /// - One instance serves all tasks. Dropping a future half way leaks nothing and poisons nothing; the mutation it stood for may
@@ -181,7 +183,7 @@ pub trait StateStore: Debug + Send + Sync {
 
     /// Finishes what is under way and lets go of files and connections, for all clones: before the process ends, or before
     /// another opens the same file. May be repeated. A store that was closed is not to be used any more; one that holds a file refuses it with
-    /// [`Unavailable`](crate::Error::Unavailable).
+    /// [`Closed`](crate::Error::Closed).
     ///
     /// # Errors
     /// Those of the store; nothing that was acknowledged is lost.

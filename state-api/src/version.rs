@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -29,8 +30,12 @@ use crate::error::{Error, Result};
 ///
 /// A version is good for the key it came from; with another key it never matches. It is never reused: not after a
 /// delete and a new create, not after an expiry, not after a restart. Versions have no order.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Version(Repr);
+#[derive(Clone)]
+pub struct Version {
+    repr: Repr,
+    /// What the store that made it knows beside. It is not what the version says, so it has no part in equality and text.
+    hint: Option<Arc<[u8]>>,
+}
 
 /// Most stores make their versions themselves: those are kept as they are, so that a read allocates nothing. A parsed
 /// text of a stamp's form is always `Stamp`, which is why equality may be derived.
@@ -49,16 +54,50 @@ impl Version {
     /// # Errors
     /// [`Error::InvalidVersion`] when it is none.
     pub fn stamp(&self) -> Result<Stamp> {
-        match &self.0 {
+        match &self.repr {
             Repr::Stamp(stamp) => Ok(*stamp),
             Repr::Text(text) => Err(invalid(text)),
         }
+    }
+
+    /// The same with a hint for its store: what else the store knew when it made this version, to spare it work when it
+    /// gets it back. It stays in this process: a way through text or serde loses it, so a store has to do without.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Arc<[u8]>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What [`with_hint`](Self::with_hint) was given.
+    #[must_use]
+    pub fn hint(&self) -> Option<&[u8]> {
+        self.hint.as_deref()
     }
 }
 
 impl From<Stamp> for Version {
     fn from(stamp: Stamp) -> Self {
-        Self(Repr::Stamp(stamp))
+        Repr::Stamp(stamp).into()
+    }
+}
+
+impl From<Repr> for Version {
+    fn from(repr: Repr) -> Self {
+        Self { repr, hint: None }
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.repr == other.repr
+    }
+}
+
+impl Eq for Version {}
+
+impl Hash for Version {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.repr.hash(state);
     }
 }
 
@@ -73,10 +112,11 @@ impl FromStr for Version {
             return Err(invalid(text));
         }
         let mut bytes = [0; Stamp::LEN];
-        Ok(Self(match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+        Ok(match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
             Ok(Stamp::LEN) => Repr::Stamp(Stamp::from_bytes(bytes)),
             _ => Repr::Text(text.into()),
-        }))
+        }
+        .into())
     }
 }
 
@@ -90,7 +130,7 @@ fn invalid(text: &str) -> Error {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.repr {
             Repr::Stamp(stamp) => write!(
                 f,
                 "{}",
@@ -133,6 +173,27 @@ mod tests {
         assert_eq!(text.parse::<Version>().unwrap(), version);
         let json = serde_json::to_string(&version).unwrap();
         assert_eq!(serde_json::from_str::<Version>(&json).unwrap(), version);
+    }
+
+    #[test]
+    fn a_hint_is_no_part_of_what_a_version_says() {
+        let plain = Version::from(Stamp::from_bytes([7; Stamp::LEN]));
+        let hinted = plain.clone().with_hint(*b"all that is known");
+        assert_eq!(hinted, plain);
+        assert_eq!(
+            std::collections::HashSet::from([hinted.clone(), plain.clone()]).len(),
+            1
+        );
+        assert_eq!(
+            (hinted.to_string(), format!("{hinted:?}")),
+            (plain.to_string(), format!("{plain:?}"))
+        );
+        assert_eq!(hinted.hint(), Some(&b"all that is known"[..]));
+        let read: Version = hinted.to_string().parse().unwrap();
+        assert_eq!(
+            (read.hint(), read.stamp().unwrap()),
+            (None, plain.stamp().unwrap())
+        );
     }
 
     #[test]

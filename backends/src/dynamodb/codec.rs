@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use statestore_api::backend::{Stamp, Stored, expiry};
-use statestore_api::{Entry, Error, Key, Result};
+use statestore_api::{Entry, Error, Key, Result, Version, WriteId};
 
 pub(super) const PARTITION: &str = "pk";
 pub(super) const ID: &str = "sk";
 pub(super) const VALUE: &str = "v";
 pub(super) const VERSION: &str = "ver";
-/// The versions that were replaced, the newest first.
+/// The versions that were replaced, the newest first: one in each, or several in one, one behind the other.
 pub(super) const REPLACED: [&str; 4] = ["p0", "p1", "p2", "p3"];
 pub(super) const EXPIRES_MS: &str = "x";
 /// What the table's own TTL looks at: whole seconds, rounded up, so that it never fires early.
@@ -25,11 +27,14 @@ pub(super) const FORMAT_NUMBER: &str = "1";
 pub(super) const MAX_PARTITION: usize = 2048;
 pub(super) const MAX_ID: usize = 1024;
 
-/// DynamoDB takes 400 KB an item, names included. The longest key has 3,072 bytes, the other attributes less than 256.
+/// What the attributes of an item have at most beside its key and value, in bytes.
+const OVERHEAD: usize = 512;
+
+/// DynamoDB takes 400 KB an item, names included. The longest key has 3,072 bytes.
 pub(super) const MAX_VALUE: usize = 396 * 1024;
 
 /// DynamoDB takes 4 MB a transaction. Room is left for each operation's attributes beside its key and value.
-pub(super) const MAX_TRANSACTION: usize = 4 * 1024 * 1024 - 100 * 256;
+pub(super) const MAX_TRANSACTION: usize = 4 * 1024 * 1024 - 100 * OVERHEAD;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -69,8 +74,31 @@ pub(super) fn value(bytes: &Bytes) -> AttributeValue {
     }
 }
 
+/// How long the text of a stamp is.
+const STAMP_LEN: usize = 32;
+
 pub(super) fn stamp(stamp: Stamp) -> AttributeValue {
-    AttributeValue::B(Blob::new(stamp.to_bytes()))
+    AttributeValue::S(URL_SAFE_NO_PAD.encode(stamp.to_bytes()))
+}
+
+/// What the text of each stamp of this write begins with, and no other's: 126 bits of its id.
+pub(super) fn written_by(id: WriteId) -> AttributeValue {
+    let mut text = URL_SAFE_NO_PAD.encode(id.to_bytes());
+    text.truncate(16 * 8 / 6);
+    AttributeValue::S(text)
+}
+
+/// The stamps in a text, one behind the other; `None` where it is no such text.
+fn read_stamps(text: &str) -> Option<Vec<Stamp>> {
+    let (texts, []) = text.as_bytes().as_chunks::<STAMP_LEN>() else {
+        return None;
+    };
+    let read = |text: &[u8; STAMP_LEN]| {
+        let mut bytes = [0; Stamp::LEN];
+        URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        Some(Stamp::from_bytes(bytes))
+    };
+    texts.iter().map(read).collect()
 }
 
 pub(super) fn number(number: u64) -> AttributeValue {
@@ -82,12 +110,71 @@ pub(super) fn ttl_seconds(expires_ms: u64) -> u64 {
     expires_ms.div_ceil(1000)
 }
 
+/// What an item says beside its value and version: all that the item which replaces it has to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) expires_ms: Option<u64>,
+    /// The versions that it replaced, the newest first.
+    pub(super) replaced: Vec<Stamp>,
+}
+
+impl Known {
+    /// What the item knows that replaces the one with this version.
+    pub(super) fn replacing(self, expected: Stamp, expires_ms: Option<u64>) -> Self {
+        let mut replaced = vec![expected];
+        replaced.extend(self.replaced);
+        replaced.truncate(REPLACED.len());
+        Self { expires_ms, replaced }
+    }
+
+    /// The version of the item that knows this: it comes back with a compare-and-set.
+    pub(super) fn version(&self, stamp: Stamp) -> Version {
+        let mut hint = Vec::with_capacity(8 + self.replaced.len() * Stamp::LEN);
+        hint.extend(self.expires_ms.unwrap_or(u64::MAX).to_be_bytes());
+        for stamp in &self.replaced {
+            hint.extend(stamp.to_bytes());
+        }
+        Version::from(stamp).with_hint(hint)
+    }
+
+    /// What was known when this version was made; `None` where it has come by way of text, or from another store.
+    pub(super) fn of(version: &Version) -> Option<Self> {
+        let (expires, stamps) = version.hint()?.split_first_chunk()?;
+        let expires = u64::from_be_bytes(*expires);
+        let (stamps, []) = stamps.as_chunks() else {
+            return None;
+        };
+        Some(Self {
+            expires_ms: (expires != u64::MAX).then_some(expires),
+            replaced: stamps.iter().copied().map(Stamp::from_bytes).collect(),
+        })
+    }
+
+    /// The item of `key` that knows this.
+    pub(super) fn item(&self, key: &Key, bytes: &Bytes, own: Stamp) -> Item {
+        let mut item = Item::with_capacity(8);
+        let mut set = |name: &str, value| drop(item.insert(name.to_owned(), value));
+        set(PARTITION, AttributeValue::S(key.partition().to_owned()));
+        set(ID, AttributeValue::S(key.id().to_owned()));
+        set(FORMAT, AttributeValue::N(FORMAT_NUMBER.to_owned()));
+        set(VALUE, value(bytes));
+        set(VERSION, stamp(own));
+        let replaced = self.replaced.iter();
+        let replaced = replaced.map(|stamp| URL_SAFE_NO_PAD.encode(stamp.to_bytes()));
+        set(REPLACED[0], AttributeValue::S(replaced.collect()));
+        if let Some(at) = self.expires_ms {
+            set(EXPIRES_MS, number(at));
+            set(TTL, number(ttl_seconds(at)));
+        }
+        item
+    }
+}
+
 /// An item of ours, expired or not.
 pub(super) struct Found {
     pub(super) stamp: Stamp,
-    replaced: Vec<Stamp>,
     value: Bytes,
-    expires_ms: Option<u64>,
+    known: Known,
 }
 
 impl Found {
@@ -115,25 +202,21 @@ impl Found {
             Some(AttributeValue::B(blob)) => Bytes::from(blob.into_inner()),
             _ => return Err(corrupt("its value `v` is neither text nor binary")),
         };
-        let read_stamp = |attribute: Option<AttributeValue>| match attribute {
-            Some(AttributeValue::B(blob)) => <[u8; Stamp::LEN]>::try_from(blob.as_ref())
-                .ok()
-                .map(Stamp::from_bytes),
-            _ => None,
+        let stamps = |attribute: Option<AttributeValue>| match attribute {
+            None => Some(Vec::new()),
+            Some(AttributeValue::S(text)) => read_stamps(&text),
+            Some(_) => None,
         };
-        let stamp = read_stamp(item.remove(VERSION))
-            .ok_or_else(|| corrupt("its version `ver` is not 24 bytes of binary"))?;
-        let mut replaced = Vec::new();
+        let stamp = match stamps(item.remove(VERSION)).as_deref() {
+            Some([stamp]) => *stamp,
+            _ => return Err(corrupt("its version `ver` is not the text of one")),
+        };
+        let mut replaced = Vec::with_capacity(REPLACED.len());
         for name in REPLACED {
-            match item.remove(name) {
-                None => break,
-                Some(AttributeValue::B(blob)) if blob.as_ref().is_empty() => break,
-                other => replaced.push(
-                    read_stamp(other)
-                        .ok_or_else(|| corrupt("a version it replaced is not 24 bytes of binary"))?,
-                ),
-            }
+            let some = stamps(item.remove(name));
+            replaced.extend(some.ok_or_else(|| corrupt("the versions it replaced are not the text of any"))?);
         }
+        replaced.truncate(REPLACED.len());
         let expires_ms = match item.remove(EXPIRES_MS) {
             None => None,
             Some(AttributeValue::N(number)) => match number.parse::<u64>() {
@@ -144,20 +227,19 @@ impl Found {
         };
         Ok(Self {
             stamp,
-            replaced,
             value,
-            expires_ms,
+            known: Known { expires_ms, replaced },
         })
     }
 
     pub(super) fn is_live(&self, now: u64) -> bool {
-        expiry::is_live(self.expires_ms, now)
+        expiry::is_live(self.known.expires_ms, now)
     }
 
     pub(super) fn stored(&self, now: u64) -> Stored<'_> {
         Stored {
             stamp: self.stamp,
-            replaced: &self.replaced,
+            replaced: &self.known.replaced,
             live: self.is_live(now),
         }
     }
@@ -165,8 +247,8 @@ impl Found {
     /// The entry, if it has not expired at `now`.
     pub(super) fn into_entry(self, now: u64) -> Option<Entry> {
         self.is_live(now).then(|| {
-            let mut entry = Entry::new(self.value, self.stamp.into());
-            entry.expires_at = self.expires_ms.map(expiry::from_ms);
+            let mut entry = Entry::new(self.value, self.known.version(self.stamp));
+            entry.expires_at = self.known.expires_ms.map(expiry::from_ms);
             entry
         })
     }
@@ -175,8 +257,6 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use statestore_api::WriteId;
 
     use super::*;
 
@@ -192,7 +272,7 @@ mod tests {
         item.insert(VERSION.to_owned(), stamp(own));
         item.insert("p0".to_owned(), stamp(Stamp::from_bytes([1; Stamp::LEN])));
         for name in &REPLACED[1..] {
-            item.insert((*name).to_owned(), AttributeValue::B(Blob::new(Vec::new())));
+            item.insert((*name).to_owned(), AttributeValue::S(String::new()));
         }
         if let Some(ms) = expires_ms {
             item.insert(EXPIRES_MS.to_owned(), number(ms));
@@ -213,6 +293,73 @@ mod tests {
                 entry.expires_at,
                 Some(std::time::UNIX_EPOCH + Duration::from_millis(1_500))
             );
+        }
+    }
+
+    #[test]
+    fn a_version_brings_back_what_its_item_says() {
+        for expires_ms in [None, Some(0), Some(expiry::MAX_MS)] {
+            let (own, item) = item(b"text", expires_ms);
+            let found = Found::decode(&key(), item).unwrap();
+            let known = Known::of(&found.known.version(own)).unwrap();
+            assert_eq!(known, found.known);
+            // All of it is in the item that is written from it.
+            let again = known.item(&key(), &Bytes::from_static(b"text"), own);
+            assert_eq!(Found::decode(&key(), again).unwrap().known, known);
+            let next = known.replacing(own, Some(7));
+            assert_eq!((next.replaced[0], next.expires_ms), (own, Some(7)));
+        }
+        let many = Known {
+            expires_ms: None,
+            replaced: vec![Stamp::from_bytes([1; Stamp::LEN]); REPLACED.len()],
+        };
+        assert_eq!(
+            many.clone()
+                .replacing(Stamp::from_bytes([2; Stamp::LEN]), None)
+                .replaced
+                .len(),
+            REPLACED.len()
+        );
+        let strange = [&b""[..], b"short", &[0; 9], &[0; 8 + Stamp::LEN + 1]];
+        for hint in strange {
+            assert_eq!(
+                Known::of(&Version::from(Stamp::from_bytes([1; Stamp::LEN])).with_hint(hint)),
+                None
+            );
+        }
+        assert_eq!(Known::of(&Stamp::from_bytes([1; Stamp::LEN]).into()), None);
+    }
+
+    #[test]
+    fn replaced_versions_move_up_whether_they_stand_alone_or_together() {
+        let stamps: Vec<Stamp> = (0..6)
+            .map(|_| Stamp::new(WriteId::new(), Stamp::new_nonce(), &key()))
+            .collect();
+        let text = |range: std::ops::Range<usize>| {
+            let texts = stamps[range]
+                .iter()
+                .map(|stamp| Version::from(*stamp).to_string());
+            AttributeValue::S(texts.collect())
+        };
+        let (_, mut item) = item(b"text", None);
+        for (name, value) in REPLACED
+            .into_iter()
+            .zip([text(0..1), text(1..2), text(2..6), text(0..0)])
+        {
+            item.insert(name.to_owned(), value);
+        }
+        let found = Found::decode(&key(), item).unwrap();
+        assert_eq!(found.known.replaced, stamps[..4]);
+    }
+
+    #[test]
+    fn a_write_is_known_by_the_text_of_its_stamps() {
+        let (id, other) = (WriteId::from_bytes([0xff; 16]), WriteId::from_bytes([0xfe; 16]));
+        for nonce in [0, u64::MAX] {
+            let [own, others] = [id, other].map(|id| stamp(Stamp::new(id, nonce, &key())));
+            let prefix = written_by(id);
+            assert!(own.as_s().unwrap().starts_with(prefix.as_s().unwrap()));
+            assert!(!others.as_s().unwrap().contains(prefix.as_s().unwrap().as_str()));
         }
     }
 
@@ -241,14 +388,15 @@ mod tests {
     #[test]
     fn what_is_damaged_is_said_without_the_value() {
         type Damage = (&'static str, Option<AttributeValue>);
-        let damages: [Damage; 10] = [
+        let damages: [Damage; 11] = [
             (FORMAT, None),
             (FORMAT, Some(AttributeValue::N("2".to_owned()))),
             (FORMAT, Some(AttributeValue::S("1".to_owned()))),
             (VALUE, None),
             (VALUE, Some(AttributeValue::N("31337".to_owned()))),
             (VERSION, None),
-            (VERSION, Some(AttributeValue::B(Blob::new([0; 23])))),
+            (VERSION, Some(AttributeValue::B(Blob::new([0; 24])))),
+            (VERSION, Some(AttributeValue::S(String::new()))),
             ("p0", Some(AttributeValue::S("hunter2".to_owned()))),
             (EXPIRES_MS, Some(AttributeValue::N("-1".to_owned()))),
             (EXPIRES_MS, Some(AttributeValue::S("1".to_owned()))),
@@ -276,10 +424,11 @@ mod tests {
             .chain(&REPLACED)
             .map(|name| name.len())
             .sum::<usize>();
-        let stamps = (1 + REPLACED.len()) * Stamp::LEN;
+        // At the most one each in all but the last, which has as many as one write puts there.
+        let stamps = 2 * REPLACED.len() * STAMP_LEN;
         let numbers = 3 * (8 + 2);
         let overhead = names + stamps + numbers;
-        assert!(overhead < 256, "{overhead}");
+        assert!(overhead < OVERHEAD, "{overhead}");
         assert!(MAX_PARTITION + MAX_ID + MAX_VALUE + overhead <= 400 * 1024);
         const { assert!(MAX_VALUE >= statestore_api::Capabilities::PORTABLE_VALUE_BYTES) };
     }

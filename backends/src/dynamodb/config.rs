@@ -29,7 +29,7 @@ pub struct DynamoDbConfig {
     /// Whether unconditional puts and deletes go through a transaction with a token, too, so that a retry is applied
     /// once however often the entry was overwritten or deleted since: at twice the write cost.
     pub exactly_once: bool,
-    /// How long to wait for the answer to one request. Reads are sent up to three times.
+    /// How long to wait for the answer to one request.
     pub timeout: Duration,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,

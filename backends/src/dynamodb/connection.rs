@@ -1,4 +1,4 @@
-//! The SDK's client: made with the first request, and used with retries off for whatever changes something.
+//! The SDK's client: made with the first request, and used with its own retries off.
 
 use std::time::Duration;
 
@@ -10,9 +10,6 @@ use statestore_api::{Error, Result};
 use tokio::sync::OnceCell;
 
 use super::config::DynamoDbConfig;
-
-/// How often a read is sent at most, by the SDK.
-const READ_ATTEMPTS: u32 = 3;
 
 /// A client that is there or can be made.
 pub(super) struct Connection {
@@ -71,7 +68,7 @@ impl Connection {
     async fn load(&self) -> Result<Ready> {
         let config = &self.config;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(READ_ATTEMPTS))
+            .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(config));
         if let Some(region) = &config.region {
             loader = loader.region(Region::new(region.clone()));
@@ -117,7 +114,6 @@ fn timeouts(config: &DynamoDbConfig) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(config.connect_timeout)
         .operation_attempt_timeout(config.timeout)
-        .operation_timeout(config.timeout.saturating_mul(READ_ATTEMPTS))
         .build()
 }
 

@@ -5,12 +5,11 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use statestore_api::backend::expiry::Expiry;
 use statestore_api::backend::{Mutation, Stamp};
-use statestore_api::{Precondition, Result};
+use statestore_api::{Precondition, Result, WriteId};
 
 use super::codec::{self, FORMAT_NUMBER, Item, TTL};
 
@@ -100,8 +99,8 @@ macro_rules! live {
 /// Neither this entry nor those it replaced, as far as it remembers, were written by this write.
 macro_rules! not_ours {
     () => {
-        "NOT begins_with(ver,:w) AND NOT begins_with(p0,:w) AND NOT begins_with(p1,:w) \
-         AND NOT begins_with(p2,:w) AND NOT begins_with(p3,:w)"
+        "NOT begins_with(ver,:w) AND NOT contains(p0,:w) AND NOT contains(p1,:w) \
+         AND NOT contains(p2,:w) AND NOT contains(p3,:w)"
     };
 }
 
@@ -111,6 +110,22 @@ macro_rules! next_version {
         "ver=:ver,p0=if_not_exists(ver,:none),p1=if_not_exists(p0,:none),\
          p2=if_not_exists(p1,:none),p3=if_not_exists(p2,:none)"
     };
+}
+
+/// What has to hold of a key that is to be gone, of a write that has not been applied to it before.
+pub(super) const GONE: &str = concat!(
+    "attribute_not_exists(pk) OR (f=:f AND x<=:now AND ",
+    not_ours!(),
+    ")"
+);
+
+/// The values in [`GONE`].
+pub(super) fn gone(id: WriteId, now: u64) -> Item {
+    HashMap::from([
+        (":f".to_owned(), AttributeValue::N(FORMAT_NUMBER.to_owned())),
+        (":now".to_owned(), codec::number(now)),
+        (":w".to_owned(), codec::written_by(id)),
+    ])
 }
 
 impl Expressions {
@@ -138,11 +153,7 @@ impl Expressions {
                 ")"
             ),
             (true, Wanted::Anything) => concat!("attribute_not_exists(pk) OR (f=:f AND ", not_ours!(), ")"),
-            (true, Wanted::Gone) => concat!(
-                "attribute_not_exists(pk) OR (f=:f AND x<=:now AND ",
-                not_ours!(),
-                ")"
-            ),
+            (true, Wanted::Gone) => GONE,
             (true, Wanted::There) => concat!("f=:f AND ", live!(), " AND ", not_ours!()),
             (true, Wanted::Version(_)) => concat!("ver=:is AND f=:f AND ", live!(), " AND ", not_ours!()),
             (false, Wanted::Anything) => "attribute_not_exists(pk) OR f=:f",
@@ -158,8 +169,8 @@ impl Expressions {
         }
         if writes {
             bind(":ver", codec::stamp(stamp));
-            bind(":w", AttributeValue::B(Blob::new(stamp.write_id().to_bytes())));
-            bind(":none", AttributeValue::B(Blob::new(Vec::new())));
+            bind(":w", codec::written_by(stamp.write_id()));
+            bind(":none", AttributeValue::S(String::new()));
         }
         let expiry = match change {
             Change::Put(_, Expiry::Keep) if !keeps => Some(None),

@@ -77,7 +77,7 @@
 //!   "Statement": [{
 //!     "Effect": "Allow",
 //!     "Action": [
-//!       "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem",
+//!       "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:PutItem", "dynamodb:UpdateItem",
 //!       "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem", "dynamodb:DescribeTable"
 //!     ],
 //!     "Resource": "arn:aws:dynamodb:eu-central-1:123456789012:table/app-state"
@@ -90,15 +90,17 @@
 //! |---|---|---|
 //! | `pk`, `sk` | S | the key's partition and id, as they are: DynamoDB sorts strings by their UTF-8 |
 //! | `v` | S or B | the value: text if it is UTF-8 without control characters, so that the console shows JSON as JSON |
-//! | `ver` | B | the version: 16 bytes of write id, 8 of nonce |
-//! | `p0` … `p3` | B | the versions that it replaced, the newest first; empty where there was none |
+//! | `ver` | S | the version |
+//! | `p0` … `p3` | S | the versions that it replaced, the newest first: one in each, or several in one; empty or missing where there was none |
 //! | `x` | N | when it expires, in epoch milliseconds; not there: never |
 //! | `ttl` | N | the same in whole seconds, rounded up, for the table's own sweep |
 //! | `f` | N | the format: 1 |
 //!
 //! # How it keeps the contract
 //! A put is an UpdateItem that moves the replaced versions up one place, under a condition of three parts: the
-//! precondition, the expiry, and that neither the entry nor those it remembers are of this very write. A refusal
+//! precondition, the expiry, and that neither the entry nor those it remembers are of this very write. Where the caller's
+//! version tells all that (it came from a read or a write of this process, and not by way of text), and where nothing is to be
+//! there, it is a PutItem: that is quicker on DynamoDB Local, and costs the same. A refusal
 //! comes with the item as it is (`ReturnValuesOnConditionCheckFailure`), which tells in the same reply whether an earlier
 //! attempt was applied and what a conflict found. So every operation is one request; two are needed only by
 //! - a put that [keeps](statestore_api::Ttl::Keep) the expiry, when an expired item is there that was not swept yet: "keep it, unless it is
@@ -121,12 +123,13 @@
 //! again if its entry was deleted, or overwritten more than four times, in between; conditional writes never need it. It
 //! costs twice the write units and some milliseconds, and holds for 10 minutes from the first attempt.
 //!
-//! **Retries**: the SDK's own are off for everything that changes something, since only the write id makes them safe. Reads are sent up to
-//! three times by the SDK. A client that is [handed in](DynamoDbStore::from_client) reads under its own configuration.
+//! **Retries**: the SDK's own are off, since only the write id makes them safe, and none are made here: [`open`](crate::open()) puts a
+//! [`Retry`](crate::layer::Retry) around the store, and whoever makes it directly does so too. A client that is [handed
+//! in](DynamoDbStore::from_client) reads, and only reads, under its own configuration.
 //!
 //! # Costs and limits
 //! A put, touch or delete costs 1 write unit per KB of item, a transaction twice that; so does `exactly_once`. A refused write costs as much. A
-//! strongly consistent read costs 1 read unit per 4 KB, an eventual one half. Versions, names and expiry add up to 200 bytes
+//! strongly consistent read costs 1 read unit per 4 KB, an eventual one half. Versions, names and expiry add up to 330 bytes
 //! to an item. Listings are charged for what they look at, expired items and values that are not returned included.
 //!
 //! Keys: 2,048 bytes of partition, 1,024 of id. Values: 396 KiB (400 KB an item). Transactions: 100 operations, 4 MB. One
@@ -145,6 +148,7 @@ mod listing;
 mod table;
 mod transact;
 mod unanswered;
+mod whole;
 mod write;
 
 use std::fmt;

@@ -27,7 +27,7 @@ use super::connection::write;
 use super::error::Reply;
 use super::expression::{Change, Expressions, Keeping, Wanted};
 use super::unanswered::Sent;
-use super::write::{MOST_ROUNDS, Refusal, indeterminate, judge, unsettled};
+use super::write::{MOST_ROUNDS, Refusal, judge, unsettled};
 
 /// How many items are read at once to find out what became of a transaction.
 const READ_CONCURRENCY: usize = 16;
@@ -141,7 +141,7 @@ impl DynamoDbStore {
         }
         match weigh(steps, attempt, found, self.now())? {
             Weighed::Already(nonce) => Ok(nonce),
-            Weighed::Holds(_) => Err(indeterminate(attempt)),
+            Weighed::Holds(_) => Err(Error::indeterminate(attempt.id)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use statestore_api::backend::{Decision, Stamp, decide};
@@ -15,6 +16,7 @@ use super::DynamoDbStore;
 use super::codec::{self, Found, Item};
 use super::connection::write;
 use super::expression::{Change, Expressions, Keeping, Wanted};
+use super::whole::Whole;
 
 /// How often a put that keeps the expiry changes between its two requests, while others let the entry expire and revive it.
 pub(super) const MOST_ROUNDS: usize = 8;
@@ -53,6 +55,19 @@ impl DynamoDbStore {
             return self.write_with_token(key, change, attempt, now).await;
         }
         let stamp = Stamp::new(attempt.id, Stamp::new_nonce(), key);
+        if let Change::Put(value, expiry) = &change
+            && let Some(whole) = Whole::new(key, value, *expiry, precondition, stamp, now)
+        {
+            let version = whole.version.clone();
+            let item = match self.put_item(whole).await? {
+                Reply::Applied => return Ok(version),
+                Reply::Refused(item) => item,
+            };
+            return match judge(&change, precondition, attempt, key, item, now)? {
+                Refusal::Already(own) => Ok(own.into()),
+                Refusal::Retry => Err(unsettled()),
+            };
+        }
         let mut keeping = Keeping::default();
         for _ in 0..MOST_ROUNDS {
             let made = Expressions::new(&change, wanted, stamp, now, keeping);
@@ -67,6 +82,28 @@ impl DynamoDbStore {
             }
         }
         Err(unsettled())
+    }
+
+    async fn put_item(&self, whole: Whole) -> Result<Reply> {
+        let ready = self.connection.ready().await?;
+        let request = ready
+            .client
+            .put_item()
+            .table_name(&*self.table)
+            .set_item(Some(whole.item))
+            .condition_expression(whole.condition)
+            .set_expression_attribute_values(Some(whole.values))
+            .return_values_on_condition_check_failure(AllOld);
+        match write!(ready, request).await {
+            Ok(_) => Ok(Reply::Applied),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
+                Ok(Reply::Refused(match error.into_err() {
+                    PutItemError::ConditionalCheckFailedException(refused) => refused.item,
+                    _ => None,
+                }))
+            }
+            Err(error) => Err(self.context(ready, true).error(error)),
+        }
     }
 
     async fn send(&self, key: &Key, made: Expressions) -> Result<Reply> {
@@ -137,20 +174,12 @@ pub(super) fn judge(
     match decide(change.mutation(), precondition, attempt, stored)? {
         Decision::Already(own) => Ok(Refusal::Already(own)),
         Decision::Apply => Ok(Refusal::Retry),
-        Decision::Indeterminate => Err(indeterminate(attempt)),
+        Decision::Indeterminate => Err(Error::indeterminate(attempt.id)),
         Decision::Conflict => {
             let current = found.and_then(|found| found.into_entry(now));
             let current = current.map_or(Current::Absent, Current::Entry);
             Err(Conflict::new(key.clone(), current).into())
         }
-    }
-}
-
-pub(super) fn indeterminate(attempt: Attempt) -> Error {
-    Error::Indeterminate {
-        write_id: attempt.id,
-        reason: "an earlier attempt may have been applied and then overwritten or deleted".to_owned(),
-        source: None,
     }
 }
 

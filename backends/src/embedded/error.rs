@@ -129,6 +129,10 @@ impl Failure {
                     directory()
                 ),
             },
+            Self::Closed | Self::NoWriter if applied == Applied::No => Error::Closed {
+                store: file(),
+                todo: "open it again".to_owned(),
+            },
             Self::Closed => unavailable("this store was closed: open it again", None),
             Self::NoWriter => unavailable("the thread that writes it ended: open it again", None),
         }
@@ -277,8 +281,8 @@ mod tests {
                 ErrorKind::StoreNotFound,
                 "create the directory `/data`",
             ),
-            (Failure::Closed, ErrorKind::Unavailable, "open it again"),
-            (Failure::NoWriter, ErrorKind::Unavailable, "open it again"),
+            (Failure::Closed, ErrorKind::Closed, "open it again"),
+            (Failure::NoWriter, ErrorKind::Closed, "open it again"),
         ];
         for (failure, kind, todo) in rows {
             let error = error(&failure, Applied::No);
@@ -286,6 +290,11 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(todo) && text.contains("/data"), "{text}");
             assert!(!error.may_have_applied(), "{failure:?}");
+            assert_eq!(
+                error.is_retryable(),
+                kind == ErrorKind::Unavailable,
+                "{failure:?}"
+            );
         }
     }
 

@@ -247,7 +247,7 @@ impl<'t> Tables<'t> {
             Decision::Apply => {}
             Decision::Already(stamp) => return Ok(stamp.into()),
             Decision::Conflict => return Err(Error::from(self.conflict(key)?).into()),
-            Decision::Indeterminate => return Err(indeterminate(attempt).into()),
+            Decision::Indeterminate => return Err(Error::indeterminate(attempt.id).into()),
         }
         let stamp = Stamp::new(attempt.id, nonce, key);
         self.apply(key, head.as_ref(), change, stamp)?;
@@ -271,7 +271,7 @@ impl<'t> Tables<'t> {
             TransactDecision::Conflict(place) => {
                 return Err(Error::from(self.conflict(&ops[place].key)?.of_op(place)).into());
             }
-            TransactDecision::Indeterminate(_) => return Err(indeterminate(attempt).into()),
+            TransactDecision::Indeterminate(_) => return Err(Error::indeterminate(attempt.id).into()),
         }
         for ((op, change), head) in ops.iter().zip(changes).zip(&heads) {
             self.apply(
@@ -388,13 +388,5 @@ impl<'t> Tables<'t> {
             stamp,
         });
         self.effects += 1;
-    }
-}
-
-fn indeterminate(attempt: Attempt) -> Error {
-    Error::Indeterminate {
-        write_id: attempt.id,
-        reason: "an earlier attempt may have been applied and then overwritten or deleted".to_owned(),
-        source: None,
     }
 }

@@ -8,22 +8,22 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use statestore_api::{Error, Result};
 
-use crate::open::bad;
+use crate::open::{bad, duration};
 
 /// The names of all options, as in the documentation of [`RedisStore::open`](super::RedisStore::open).
 pub(crate) const OPTIONS: [&str; 13] = [
     "ca_file",
     "client_cert_file",
     "client_key_file",
-    "connect_timeout_ms",
+    "connect_timeout",
     "db",
     "index",
     "min_replicas",
     "prefix",
-    "replica_timeout_ms",
-    "response_timeout_ms",
+    "replica_timeout",
     "sentinel_password",
     "sentinel_user",
+    "timeout",
     "user",
 ];
 
@@ -132,7 +132,7 @@ pub(super) struct Config {
     pub(super) index: bool,
     pub(super) min_replicas: u32,
     pub(super) connect_timeout: Duration,
-    pub(super) response_timeout: Duration,
+    pub(super) timeout: Duration,
     pub(super) replica_timeout: Duration,
 }
 
@@ -196,6 +196,7 @@ impl Config {
                 (Topology::Sentinel { sentinels, service }, None)
             }
         };
+        let timeout = options.time("timeout", Duration::from_secs(5))?;
         let config = Self {
             topology,
             credentials,
@@ -213,9 +214,9 @@ impl Config {
             prefix: options.prefix()?,
             index: options.index()?,
             min_replicas: options.number("min_replicas", 100)?.unwrap_or(0),
-            connect_timeout: options.time("connect_timeout_ms", 2_000)?,
-            response_timeout: options.time("response_timeout_ms", 5_000)?,
-            replica_timeout: options.time("replica_timeout_ms", 1_000)?,
+            connect_timeout: options.time("connect_timeout", Duration::from_secs(2))?,
+            timeout,
+            replica_timeout: options.time("replica_timeout", Duration::from_secs(1).min(timeout / 2))?,
         };
         config.check(kind)?;
         Ok(config)
@@ -233,9 +234,9 @@ impl Config {
         if self.credentials.user.is_some() && self.credentials.password.is_none() {
             return refuse("there is a user, and no password for it");
         }
-        if self.replica_timeout >= self.response_timeout {
+        if self.replica_timeout >= self.timeout {
             return refuse(
-                "`replica_timeout_ms` has to be below `response_timeout_ms`, \
+                "`replica_timeout` has to be below `timeout`, \
                  or the answer of the replicas is never waited for",
             );
         }
@@ -320,10 +321,15 @@ impl Options<'_> {
         }
     }
 
-    fn time(&self, name: &str, default: u32) -> Result<Duration> {
-        match self.number(name, 3_600_000)?.unwrap_or(default) {
-            0 => Err(bad(format!("the option `{name}` is at least 1"))),
-            ms => Ok(Duration::from_millis(ms.into())),
+    fn time(&self, name: &str, default: Duration) -> Result<Duration> {
+        let Some(text) = self.0.get(name) else {
+            return Ok(default);
+        };
+        match duration(text) {
+            Some(time) if !time.is_zero() => Ok(time),
+            _ => Err(bad(format!(
+                "the option `{name}` is a time such as `5s` or `500ms`"
+            ))),
         }
     }
 
@@ -423,14 +429,16 @@ mod tests {
         assert_eq!((defaults.prefix.as_str(), defaults.index), ("ss:", true));
         assert_eq!(defaults.min_replicas, 0);
         let set = config(
-            "rediss-cluster://h?prefix=&index=off&min_replicas=2&ca_file=/ca&connect_timeout_ms=1\
-             &response_timeout_ms=3&replica_timeout_ms=2",
+            "rediss-cluster://h?prefix=&index=off&min_replicas=2&ca_file=/ca&connect_timeout=1s\
+             &timeout=3s&replica_timeout=2s",
         )
         .unwrap();
         assert_eq!((set.prefix.as_str(), set.index, set.min_replicas), ("", false, 2));
         assert_eq!(set.tls.unwrap().ca, Some("/ca".into()));
-        let times = [set.connect_timeout, set.replica_timeout, set.response_timeout];
-        assert_eq!(times, [1, 2, 3].map(Duration::from_millis));
+        let short = config("redis://h?timeout=1s").unwrap();
+        assert_eq!(short.replica_timeout, Duration::from_millis(500));
+        let times = [set.connect_timeout, set.replica_timeout, set.timeout];
+        assert_eq!(times, [1, 2, 3].map(Duration::from_secs));
     }
 
     #[test]
@@ -471,8 +479,9 @@ mod tests {
             "redis://h?regoin=eu",
             "redis://h?index=yes",
             "redis://h?min_replicas=-1",
-            "redis://h?connect_timeout_ms=0",
-            "redis://h?replica_timeout_ms=5000",
+            "redis://h?connect_timeout=0s",
+            "redis://h?connect_timeout=1",
+            "redis://h?replica_timeout=5s",
             "redis://h?prefix={x}",
             "redis://h?ca_file=/ca",
             "redis://h?tls=off",

@@ -95,7 +95,7 @@ pub(super) struct Context<'a> {
     /// Whether it may change something.
     pub(super) writes: bool,
     pub(super) connect_timeout: Duration,
-    pub(super) response_timeout: Duration,
+    pub(super) timeout: Duration,
     /// The prefix of all keys, for the rights to add.
     pub(super) prefix: &'a str,
 }
@@ -118,7 +118,7 @@ pub(super) fn error(failure: &Failure, context: Context<'_>) -> Error {
             None => unavailable(error, Applied::No, "no connection to the server".to_owned()),
         },
         Failure::Lost(error) if error.is_timeout() => Error::Timeout {
-            after: context.response_timeout,
+            after: context.timeout,
             applied: maybe,
             source: Some(Box::new(error.clone())),
         },
@@ -273,7 +273,7 @@ mod tests {
         Context {
             writes,
             connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
             prefix: "ss:",
         }
     }

@@ -67,7 +67,7 @@
 //! are still never reused and nothing is applied twice: a compare-and-set on a lost version conflicts.
 //!
 //! With `min_replicas=N` a mutation is acknowledged when N replicas have it too, and is
-//! [`Indeterminate`](statestore_api::Error::Indeterminate) when fewer say so in `replica_timeout_ms`: it is applied on the primary, and a
+//! [`Indeterminate`](statestore_api::Error::Indeterminate) when fewer say so in `replica_timeout`: it is applied on the primary, and a
 //! failover may lose it. If N is the number of all replicas, no acknowledged write is lost as long as one of them is promoted. If there are
 //! more replicas than N, one that lacks the write may be promoted; Sentinel and Cluster prefer the one that has received most.
 //! Reads do not wait: they may see a write that is not replicated yet, and a primary that was cut off answers reads until it notices.
@@ -81,8 +81,9 @@
 //! # Connections
 //! One for each server, shared by all tasks, made with the first request and made anew when it breaks; with `min_replicas` a second
 //! one for mutations. Nothing is sent twice, except what the server refused or never got. A mutation whose connection
-//! breaks, or that has no answer within `response_timeout_ms`, [may have been
-//! applied](statestore_api::Error::may_have_applied): retry it with the same write id.
+//! breaks, or that has no answer within `timeout`, [may have been
+//! applied](statestore_api::Error::may_have_applied): retry it with the same write id, as the [`Retry`](crate::layer::Retry) does that
+//! [`open`](crate::open()) puts around the store.
 //! [`Consistency::Eventual`](statestore_api::Consistency::Eventual) reads from the primary as well.
 
 mod codec;
@@ -150,9 +151,9 @@ impl RedisStore {
     /// | `prefix` | `ss:` | what all keys begin with |
     /// | `index` | `on` | `off`: nothing is listed, and a write has less to do |
     /// | `min_replicas` | 0 | how many replicas have to confirm a mutation |
-    /// | `connect_timeout_ms` | 2000 | how long connecting may take, TLS and login included |
-    /// | `response_timeout_ms` | 5000 | how long an answer may take |
-    /// | `replica_timeout_ms` | 1000 | how long the replicas may take |
+    /// | `connect_timeout` | `2s` | how long connecting may take, TLS and login included |
+    /// | `timeout` | `5s` | how long an answer may take |
+    /// | `replica_timeout` | `1s` | how long the replicas may take, less than `timeout` |
     /// | `ca_file` | the system's | the certificates to trust, in PEM |
     /// | `client_cert_file`, `client_key_file` | | the certificate to show, in PEM |
     /// | `db` | 0 | the database's number |
@@ -209,7 +210,7 @@ impl RedisStore {
         let context = Context {
             writes,
             connect_timeout: config.connect_timeout,
-            response_timeout: config.response_timeout,
+            timeout: config.timeout,
             prefix: &config.prefix,
         };
         error::error(failure, context)
@@ -393,7 +394,7 @@ impl RedisStore {
                 let head = entry.as_deref().map(|entry| head(key, entry)).transpose()?;
                 let stored = head.as_ref().map(Head::stored);
                 match decide(mutation, precondition, attempt, stored)? {
-                    Decision::Indeterminate => Err(indeterminate(attempt)),
+                    Decision::Indeterminate => Err(Error::indeterminate(attempt.id)),
                     _ => Err(Conflict::new(key.clone(), current(key, entry)?).into()),
                 }
             }
@@ -458,15 +459,6 @@ fn corrupt(key: &Key) -> Error {
     Error::Corrupt {
         what: format!("`{key}`"),
         reason: "it is not an entry of this format".to_owned(),
-        source: None,
-    }
-}
-
-fn indeterminate(attempt: Attempt) -> Error {
-    Error::Indeterminate {
-        write_id: attempt.id,
-        reason: "an earlier attempt may have been applied and then overwritten, deleted or expired"
-            .to_owned(),
         source: None,
     }
 }
@@ -609,7 +601,7 @@ impl StateStore for RedisStore {
                 let heads: Vec<_> = heads.iter().enumerate().map(head).collect::<Result<_>>()?;
                 let stored = |at: usize| heads.get(at)?.as_ref().map(Head::stored);
                 match decide_transaction(&ops, attempt, stored)? {
-                    TransactDecision::Indeterminate(_) => Err(indeterminate(attempt)),
+                    TransactDecision::Indeterminate(_) => Err(Error::indeterminate(attempt.id)),
                     TransactDecision::Conflict(at) if at != place => {
                         Err(Conflict::new(key_at(at).clone(), Current::Unknown)
                             .of_op(at)

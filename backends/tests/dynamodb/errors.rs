@@ -298,7 +298,7 @@ async fn what_a_batch_leaves_unprocessed_is_asked_for_again() {
     let item = |id: &str| {
         let stamp = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         format!(
-            r#"{{"pk":{{"S":"p"}},"sk":{{"S":"{id}"}},"f":{{"N":"1"}},"v":{{"S":"{id}"}},"ver":{{"B":"{stamp}"}}}}"#
+            r#"{{"pk":{{"S":"p"}},"sk":{{"S":"{id}"}},"f":{{"N":"1"}},"v":{{"S":"{id}"}},"ver":{{"S":"{stamp}"}}}}"#
         )
     };
     let canned = Canned::start([

@@ -20,9 +20,8 @@ use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use statestore::EmbeddedStore;
 use statestore::embedded::EmbeddedOptions;
 use statestore::{
-    Applied, Attempt, Bytes, Clock, Error, ErrorKind, Key, ListOptions, ManualClock, Precondition,
-    Projection, PutOptions, Resolution, ScanOptions, StateStore, StateStoreExt, TransactOp, Ttl, Version,
-    WriteId,
+    Attempt, Bytes, Clock, Error, ErrorKind, Key, ListOptions, ManualClock, Precondition, Projection,
+    PutOptions, Resolution, ScanOptions, StateStore, StateStoreExt, TransactOp, Ttl, Version, WriteId,
 };
 use tempfile::TempDir;
 

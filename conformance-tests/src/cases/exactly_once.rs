@@ -11,6 +11,7 @@ use statestore_api::{
 };
 use tokio::sync::Barrier;
 
+use super::expiry::whole_second;
 use crate::Subject;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -342,6 +343,31 @@ pub async fn a_write_repeated_after_its_expiry_is_no_conflict(subject: &Subject)
                 write.assert_untold(&answer, Some(version), "applied, then expired");
                 assert_eq!(there, None, "{kind:?}: an expired entry came back: {answer:?}");
             }
+        }
+    }
+}
+
+/// A retry whose expiry has passed meanwhile is refused as one that is not in the future, or answered with the version of its
+/// write, or it cannot be told; it is no conflict and makes no other version.
+pub async fn a_retry_whose_expiry_has_passed_is_refused_or_answered(subject: &Subject) {
+    let mut writes = Vec::new();
+    for kind in Kind::ALL {
+        // A partition each, lest one of them sweeps another's entry.
+        writes.push(Write::new_in(subject, kind, &format!("{kind:?}"), "expired").await);
+    }
+    let at = whole_second(subject, Duration::from_secs(3));
+    for write in &mut writes {
+        write.ttl = Ttl::At(at);
+    }
+    let mut versions = Vec::new();
+    for write in &writes {
+        versions.push(write.apply(subject).await);
+    }
+    subject.wait_until(at).await;
+    for (write, version) in writes.iter().zip(&versions) {
+        let answer = write.send(subject, 1).await;
+        if !matches!(answer, Err(Error::InvalidTtl { .. })) {
+            write.assert_untold(&answer, Some(version), "applied, then expired");
         }
     }
 }

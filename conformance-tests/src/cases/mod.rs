@@ -53,6 +53,7 @@ macro_rules! __contract_cases {
                 what_is_not_declared_is_refused
                 one_instance_serves_many_tasks
                 close_may_be_repeated
+                a_closed_store_serves_or_says_that_it_is_closed
             }
             keys {
                 keys_that_look_alike_are_different
@@ -131,6 +132,7 @@ macro_rules! __contract_cases {
                 a_write_that_lost_the_race_is_told_apart
                 a_create_repeated_after_a_delete_makes_a_new_version
                 a_write_repeated_after_its_expiry_is_no_conflict
+                a_retry_whose_expiry_has_passed_is_refused_or_answered
                 a_compare_and_set_repeated_after_a_delete_is_indeterminate
                 a_repeated_delete_that_finds_the_key_gone_is_indeterminate
                 a_repeated_delete_that_finds_a_newer_version_conflicts

@@ -1,6 +1,6 @@
 //! Opening a store, and what it says of itself.
 
-use statestore_api::{Capabilities, ErrorKind, Key, ListOptions, ScanOptions};
+use statestore_api::{Capabilities, ErrorKind, Key, ListOptions, Precondition, ScanOptions, WriteId};
 
 use crate::Subject;
 use crate::expect::{ok, refused};
@@ -112,5 +112,27 @@ pub async fn close_may_be_repeated(subject: &Subject) {
     subject.delete(&key).await;
     for time in ["the first", "the second"] {
         ok(&format!("{time} close"), subject.store().close().await);
+    }
+}
+
+/// A store that was closed refuses its calls by `Closed`, if it does: to repeat them is of no use.
+pub async fn a_closed_store_serves_or_says_that_it_is_closed(subject: &Subject) {
+    let store = subject.store();
+    let key = Key::new(subject.partition(""), "after-close").expect("neither part is empty");
+    ok("a close", store.close().await);
+    let calls = [
+        ("a read", store.get(&key, Default::default()).await.map(drop)),
+        (
+            "a look for a write",
+            store
+                .resolve(&key, WriteId::new(), &Precondition::None)
+                .await
+                .map(drop),
+        ),
+    ];
+    for (what, answer) in calls {
+        if answer.is_err() {
+            refused(&format!("{what} after it was closed"), answer, ErrorKind::Closed);
+        }
     }
 }

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 /// What a [`Proxy`](super::Proxy) has counted, since its start or, as a difference, in between.
 ///
-/// In `later - earlier`, [`open_connections`](Self::open_connections) and
-/// [`unparsed_connections`](Self::unparsed_connections) are those of `later`: the first is a level,
-/// and of the second any one, however old, makes the other numbers doubtful.
+/// In `later - earlier`, [`open_connections`](Self::open_connections), [`pending_faults`](Self::pending_faults) and
+/// [`unparsed_connections`](Self::unparsed_connections) are those of `later`: the first two are levels,
+/// and of the third any one, however old, makes the other numbers doubtful.
 ///
 /// [`Display`](fmt::Display) gives all of it on one line, for the message of a failed assertion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +33,10 @@ pub struct Counts {
     /// [`Protocol`](super::Protocol), from where on it was relayed without counting requests. Unless
     /// this is 0, the other numbers say nothing about requests.
     pub unparsed_connections: u64,
+    /// Faults that connections have met.
+    pub faults: u64,
+    /// Faults of which the effect is yet to come: a reply that will be lost, a request that is held back.
+    pub pending_faults: u64,
     by_name: BTreeMap<String, u64>,
 }
 
@@ -77,6 +81,8 @@ impl Sub<&Self> for Counts {
             bytes_to_server: since(self.bytes_to_server, earlier.bytes_to_server),
             bytes_to_client: since(self.bytes_to_client, earlier.bytes_to_client),
             unparsed_connections: self.unparsed_connections,
+            faults: since(self.faults, earlier.faults),
+            pending_faults: self.pending_faults,
             by_name,
         }
     }
@@ -152,6 +158,14 @@ impl Tally {
         self.0.send_modify(|counts| counts.unparsed_connections += 1);
     }
 
+    pub(super) fn fault(&self) -> PendingFault {
+        self.0.send_modify(|counts| {
+            counts.faults += 1;
+            counts.pending_faults += 1;
+        });
+        PendingFault(self.clone())
+    }
+
     /// Writes what the socket takes of `bytes` without waiting, and counts that. If it takes any, the
     /// name is taken out of `request` and counted too. Returns how much was written.
     pub(super) fn write(
@@ -186,6 +200,16 @@ pub(super) struct OpenConnection(Tally);
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.0.send_modify(|counts| counts.open_connections -= 1);
+    }
+}
+
+/// A fault that was met and counts as pending until this is dropped.
+#[derive(Debug)]
+pub(super) struct PendingFault(Tally);
+
+impl Drop for PendingFault {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|counts| counts.pending_faults -= 1);
     }
 }
 

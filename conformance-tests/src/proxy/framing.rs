@@ -5,7 +5,7 @@
 //! server (`Expect: 100-continue`). Only the start of a frame is held back until it is all there, so
 //! that the first piece of a request always knows its name.
 
-use super::{Protocol, http1, http2, resp};
+use super::{Protocol, http1, http2, replies, resp};
 
 /// The most bytes of a head (of HTTP/1, or an inline command) to hold back; more does not parse.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -19,6 +19,11 @@ pub(super) struct Piece {
     pub(super) request: Option<String>,
     /// Whether the frame ends with this piece.
     pub(super) last: bool,
+    /// Which request of the connection it belongs to: its stream in HTTP/2, else its number, from 1. Nothing where
+    /// that is not known or it belongs to none.
+    pub(super) of: Option<u64>,
+    /// Whether that request ends with this piece.
+    pub(super) ends: bool,
 }
 
 /// The bytes are not of the protocol.
@@ -35,6 +40,8 @@ pub(super) enum Parser {
     Http1(http1::Requests),
     Http2(http2::Requests),
     Resp(resp::Commands),
+    Http2Replies(http2::Replies),
+    RespReplies(replies::Replies),
     /// Whatever arrives together is a frame.
     Opaque,
 }
@@ -49,6 +56,16 @@ impl Parser {
         }
     }
 
+    /// For what a server sends.
+    pub(super) fn replies(protocol: Protocol) -> Self {
+        match protocol {
+            // One request at a time: what comes answers the last.
+            Protocol::Http1 => Self::Opaque,
+            Protocol::Http2 => Self::Http2Replies(http2::Replies::default()),
+            Protocol::Resp => Self::RespReplies(replies::Replies::default()),
+        }
+    }
+
     fn step(&mut self, input: &[u8]) -> Step {
         if input.is_empty() {
             return Ok(None);
@@ -57,10 +74,14 @@ impl Parser {
             Self::Http1(requests) => requests.step(input),
             Self::Http2(requests) => requests.step(input),
             Self::Resp(commands) => commands.step(input),
+            Self::Http2Replies(replies) => replies.step(input),
+            Self::RespReplies(replies) => replies.step(input),
             Self::Opaque => Ok(Some(Piece {
                 len: input.len(),
                 request: None,
                 last: true,
+                of: None,
+                ends: false,
             })),
         }
     }
@@ -77,6 +98,7 @@ impl Parser {
         {
             piece.len += more.len;
             piece.last = more.last;
+            piece.ends = more.ends;
         }
         Ok(Some(piece))
     }

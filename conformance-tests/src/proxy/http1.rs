@@ -4,9 +4,17 @@ use super::framing::{MAX_HEAD, Piece, Step, Unparsed};
 
 const MAX_HEADERS: usize = 128;
 
+/// What a client sends on one connection.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    position: Position,
+    /// How many requests have begun.
+    count: u64,
+}
+
 /// Where in the stream of requests the parser is.
 #[derive(Debug, Default)]
-pub(super) enum Requests {
+enum Position {
     /// Before a request line, or an empty line before it.
     #[default]
     Head,
@@ -23,8 +31,8 @@ pub(super) enum Requests {
 impl Requests {
     /// See [`Step`]; `input` is not empty.
     pub(super) fn step(&mut self, input: &[u8]) -> Step {
-        let (next, len, request) = match *self {
-            Self::Head => {
+        let (next, len, request) = match self.position {
+            Position::Head => {
                 let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
                 let mut head = httparse::Request::new(&mut headers);
                 let status = head.parse(input).map_err(|_| Unparsed)?;
@@ -33,12 +41,20 @@ impl Requests {
                 };
                 (body(head.headers)?, len, Some(name(&head)))
             }
-            Self::Body(left) => {
+            Position::Body(left) => {
                 let len = at_most(left, input);
                 let left = left - len as u64;
-                (if left == 0 { Self::Head } else { Self::Body(left) }, len, None)
+                (
+                    if left == 0 {
+                        Position::Head
+                    } else {
+                        Position::Body(left)
+                    },
+                    len,
+                    None,
+                )
             }
-            Self::ChunkSize => {
+            Position::ChunkSize => {
                 // httparse takes a line without digits for a size of 0.
                 if !input[0].is_ascii_hexdigit() {
                     return Err(Unparsed);
@@ -53,37 +69,41 @@ impl Requests {
                 }
                 (
                     if size == 0 {
-                        Self::Trailers
+                        Position::Trailers
                     } else {
-                        Self::Chunk(size)
+                        Position::Chunk(size)
                     },
                     len,
                     None,
                 )
             }
-            Self::Chunk(0) => match *input {
-                [b'\r', b'\n', ..] => (Self::ChunkSize, 2, None),
+            Position::Chunk(0) => match *input {
+                [b'\r', b'\n', ..] => (Position::ChunkSize, 2, None),
                 [b'\r'] => return Ok(None),
                 _ => return Err(Unparsed),
             },
-            Self::Chunk(left) => {
+            Position::Chunk(left) => {
                 let len = at_most(left, input);
-                (Self::Chunk(left - len as u64), len, None)
+                (Position::Chunk(left - len as u64), len, None)
             }
-            Self::Trailers => {
+            Position::Trailers => {
                 let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
                 let status = httparse::parse_headers(input, &mut fields).map_err(|_| Unparsed)?;
                 let Some((len, _)) = complete(status, input, MAX_HEAD, |(len, _)| *len)? else {
                     return Ok(None);
                 };
-                (Self::Head, len, None)
+                (Position::Head, len, None)
             }
         };
-        *self = next;
+        self.position = next;
+        self.count += u64::from(request.is_some());
+        let last = matches!(self.position, Position::Head);
         Ok(Some(Piece {
             len,
             request,
-            last: matches!(self, Self::Head),
+            last,
+            of: Some(self.count),
+            ends: last,
         }))
     }
 }
@@ -110,7 +130,7 @@ fn at_most(left: u64, input: &[u8]) -> usize {
 
 /// What follows the head, by RFC 9112, section 6.3. Where servers are known to differ (both a length
 /// and chunks, lengths that disagree, another coding last) a count would be a guess: unparsed.
-fn body(headers: &[httparse::Header<'_>]) -> Result<Requests, Unparsed> {
+fn body(headers: &[httparse::Header<'_>]) -> Result<Position, Unparsed> {
     let values = |name: &'static str| {
         headers
             .iter()
@@ -136,9 +156,9 @@ fn body(headers: &[httparse::Header<'_>]) -> Result<Requests, Unparsed> {
         last.trim_ascii().eq_ignore_ascii_case(b"chunked")
     });
     match (coding, length) {
-        (None, None | Some(0)) => Ok(Requests::Head),
-        (None, Some(length)) => Ok(Requests::Body(length)),
-        (Some(true), None) => Ok(Requests::ChunkSize),
+        (None, None | Some(0)) => Ok(Position::Head),
+        (None, Some(length)) => Ok(Position::Body(length)),
+        (Some(true), None) => Ok(Position::ChunkSize),
         (Some(_), _) => Err(Unparsed),
     }
 }

@@ -9,9 +9,11 @@ const NAME: &str = "HTTP/2 request";
 // Frame types and flags, RFC 9113, section 6.
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const PUSH_PROMISE: u8 = 0x5;
 const CONTINUATION: u8 = 0x9;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
 /// What a client sends on one connection.
@@ -22,6 +24,66 @@ pub(super) struct Requests {
     last_stream: u32,
     /// The stream whose header block is unfinished: nothing but its continuation may follow.
     unfinished: Option<u32>,
+    frame: Frame,
+}
+
+/// The frame that the parser is in, or was in last.
+#[derive(Debug, Default, Clone, Copy)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+impl Frame {
+    /// The header of a frame, and how long its payload is.
+    fn read([l0, l1, l2, kind, flags, s0, s1, s2, s3]: [u8; FRAME_HEADER]) -> (Self, usize) {
+        let stream = u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff;
+        let length = usize::from(l0) << 16 | usize::from(l1) << 8 | usize::from(l2);
+        (Self { kind, flags, stream }, length)
+    }
+
+    fn is_of_a_stream(self) -> bool {
+        matches!(self.kind, DATA | HEADERS | CONTINUATION | RST_STREAM)
+    }
+
+    /// `len` bytes of it.
+    fn piece(self, len: usize, last: bool) -> Piece {
+        let ends = matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0;
+        Piece {
+            len,
+            request: None,
+            last,
+            of: self.is_of_a_stream().then_some(self.stream.into()),
+            ends: last && ends,
+        }
+    }
+}
+
+/// What a server sends on one connection.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    /// How many bytes of the frame are to come.
+    left: usize,
+    frame: Frame,
+}
+
+impl Replies {
+    /// See [`Step`]; `input` is not empty.
+    pub(super) fn step(&mut self, input: &[u8]) -> Step {
+        let len = if self.left == 0 {
+            let Some(&header) = input.first_chunk::<FRAME_HEADER>() else {
+                return Ok(None);
+            };
+            (self.frame, self.left) = Frame::read(header);
+            FRAME_HEADER
+        } else {
+            let len = self.left.min(input.len());
+            self.left -= len;
+            len
+        };
+        Ok(Some(self.frame.piece(len, self.left == 0)))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,10 +127,10 @@ impl Requests {
                 len
             }
         };
+        let last = !matches!(self.position, Position::Payload(_));
         Ok(Some(Piece {
-            len,
             request,
-            last: !matches!(self.position, Position::Payload(_)),
+            ..self.frame.piece(len, last)
         }))
     }
 
@@ -83,8 +145,8 @@ impl Requests {
     /// Takes in the header of a frame and says whether the frame opens a stream. Refuses what no
     /// client may send, since the streams that follow would be miscounted.
     fn frame(&mut self, header: [u8; FRAME_HEADER]) -> Result<bool, Unparsed> {
-        let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = header;
-        let stream = u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff;
+        let (frame, length) = Frame::read(header);
+        let Frame { kind, flags, stream } = frame;
         if matches!(self.position, Position::FirstFrame) && kind != SETTINGS {
             return Err(Unparsed);
         }
@@ -107,7 +169,8 @@ impl Requests {
         if opens {
             self.last_stream = stream;
         }
-        self.payload(usize::from(l0) << 16 | usize::from(l1) << 8 | usize::from(l2));
+        self.frame = frame;
+        self.payload(length);
         Ok(opens)
     }
 }
@@ -121,7 +184,6 @@ mod tests {
     use super::super::framing::testing::{Scan, check_damaged, join, scan, scan_both_ways, with_cuts};
     use super::*;
 
-    const END_STREAM: u8 = 0x1;
     const PRIORITY: u8 = 0x2;
     const PING: u8 = 0x6;
     const WINDOW_UPDATE: u8 = 0x8;

@@ -1,4 +1,4 @@
-//! A TCP proxy in the test's own process that counts what a store sends to its server.
+//! A TCP proxy in the test's own process that counts what a store sends to its server, and disturbs it.
 //!
 //! It stands between a store and a server on loopback, passes every byte on unchanged, and counts
 //! connections, bytes and requests by reading the client's side of the [`Protocol`]. That makes a
@@ -38,13 +38,20 @@
 //! them to the socket, and a request with its first byte. A test need not wait before it looks,
 //! except for connections to close, for which there is [`Proxy::wait_until`].
 //!
+//! # Faults
+//! Told to, it makes [`Fault`]s: each the next request or connection, in the order of a script ([`Proxy::inject`]), or
+//! by chance ([`Proxy::inject_randomly`]). Which reply answers which request it reads from the protocol, so that a lost
+//! reply is one to a request that the server has acted on, also where requests share a connection.
+//!
 //! Only names are kept of a request (a method and path, a command), never its arguments or body.
 
 mod counts;
+mod fault;
 mod framing;
 mod http1;
 mod http2;
 mod relay;
+mod replies;
 mod resp;
 
 use std::io;
@@ -55,6 +62,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub use self::counts::Counts;
 use self::counts::Tally;
+use self::fault::Faults;
+pub use self::fault::{Fault, RandomFaults};
 
 /// The protocol by which a [`Proxy`] tells the client's requests apart. All are read in plain text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +95,7 @@ pub enum Protocol {
 pub struct Proxy {
     addr: SocketAddr,
     tally: Tally,
+    faults: Faults,
     /// Owns the listener and all relays, which end with it.
     task: JoinHandle<()>,
 }
@@ -110,14 +120,51 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let tally = Tally::default();
-        let task = tokio::spawn(accept(listener, upstream, protocol, tally.clone()));
-        Ok(Self { addr, tally, task })
+        let faults = Faults::new();
+        let task = accept(listener, upstream, protocol, tally.clone(), faults.clone());
+        let task = tokio::spawn(task);
+        Ok(Self {
+            addr,
+            tally,
+            faults,
+            task,
+        })
     }
 
     /// The address that clients connect to in place of the server's.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Has each of the next requests meet one of these faults, in this order, behind those that are still to come. A
+    /// [`Fault::Refuse`] waits for the next connection, and those behind it for it.
+    ///
+    /// The commands by which clients of Redis set up a connection (`HELLO`, `CLIENT` and the like) meet none.
+    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.script(faults);
+    }
+
+    /// How many of the faults that were [injected](Self::inject) are still to come.
+    #[must_use]
+    pub fn injected(&self) -> usize {
+        self.faults.scripted()
+    }
+
+    /// Has connections that are made from now on meet faults by chance; with `None` no more. Drops those that were
+    /// [injected](Self::inject).
+    pub fn inject_randomly(&self, faults: Option<RandomFaults>) {
+        self.faults.randomly(faults);
+    }
+
+    /// Closes every connection that is open, at once.
+    pub fn cut_all(&self) {
+        self.faults.cut_all();
+    }
+
+    /// Waits until the effect of every fault that was met has come: until what was held back has been answered.
+    pub async fn settled(&self) -> Counts {
+        self.wait_until(|counts| counts.pending_faults == 0).await
     }
 
     /// What has been counted since the start, at one instant.
@@ -142,7 +189,13 @@ impl Drop for Proxy {
 
 /// Accepts until aborted. An error that says more than that one client went away ends the listening
 /// (the next clients are refused, which a test notices) but not the connections that are open.
-async fn accept(listener: TcpListener, upstream: SocketAddr, protocol: Protocol, tally: Tally) {
+async fn accept(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    protocol: Protocol,
+    tally: Tally,
+    faults: Faults,
+) {
     let mut relays = JoinSet::new();
     loop {
         tokio::select! {
@@ -150,8 +203,13 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, protocol: Protocol,
                 Ok((client, _)) => {
                     let open = tally.open_connection();
                     let tally = tally.clone();
+                    let (faults, refused) = faults.connection();
+                    if refused {
+                        drop(tally.fault());
+                        continue;
+                    }
                     relays.spawn(async move {
-                        relay::run(client, upstream, protocol, &tally).await;
+                        relay::run(client, upstream, protocol, &tally, faults).await;
                         drop(open);
                     });
                 }

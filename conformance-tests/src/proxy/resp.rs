@@ -8,9 +8,17 @@ const MAX_NAME: u64 = 64;
 /// The longest line that gives a length: a mark, 19 digits and a sign, the line end.
 const MAX_LENGTH_LINE: usize = 23;
 
+/// What a client sends on one connection.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    position: Position,
+    /// How many commands have begun.
+    count: u64,
+}
+
 /// Where in the stream of commands the parser is.
 #[derive(Debug, Default)]
-pub(super) enum Commands {
+enum Position {
     #[default]
     Command,
     /// Before the length of an argument, with so many to come, at least 1.
@@ -24,52 +32,52 @@ impl Commands {
     /// See [`Step`]; `input` is not empty.
     pub(super) fn step(&mut self, input: &[u8]) -> Step {
         let mut request = None;
-        let (next, len) = match *self {
-            Self::Command if input[0] == b'*' => {
+        let (next, len) = match self.position {
+            Position::Command if input[0] == b'*' => {
                 let Some((elements, mut len)) = length(b'*', input)? else {
                     return Ok(None);
                 };
                 // An array without elements, or null, is passed over in silence.
-                let mut next = Self::Command;
+                let mut next = Position::Command;
                 if elements > 0 {
                     let Some((name, end)) = bulk_name(&input[len..])? else {
                         return Ok(None);
                     };
                     len += end;
                     request = Some(name);
-                    next = Self::before_argument(elements.unsigned_abs() - 1);
+                    next = before_argument(elements.unsigned_abs() - 1);
                 }
                 (next, len)
             }
-            Self::Command => {
+            Position::Command => {
                 let Some((name, len)) = inline(input)? else {
                     return Ok(None);
                 };
                 request = name;
-                (Self::Command, len)
+                (Position::Command, len)
             }
-            Self::Length { arguments } => {
+            Position::Length { arguments } => {
                 let Some((bytes, len)) = length(b'$', input)? else {
                     return Ok(None);
                 };
                 let bytes = u64::try_from(bytes).map_err(|_| Unparsed)?;
                 (
-                    Self::Argument {
+                    Position::Argument {
                         bytes,
                         arguments: arguments - 1,
                     },
                     len,
                 )
             }
-            Self::Argument { bytes: 0, arguments } => match *input {
-                [b'\r', b'\n', ..] => (Self::before_argument(arguments), 2),
+            Position::Argument { bytes: 0, arguments } => match *input {
+                [b'\r', b'\n', ..] => (before_argument(arguments), 2),
                 [b'\r'] => return Ok(None),
                 _ => return Err(Unparsed),
             },
-            Self::Argument { bytes, arguments } => {
+            Position::Argument { bytes, arguments } => {
                 let len = usize::try_from(bytes).map_or(input.len(), |bytes| bytes.min(input.len()));
                 (
-                    Self::Argument {
+                    Position::Argument {
                         bytes: bytes - len as u64,
                         arguments,
                     },
@@ -77,20 +85,24 @@ impl Commands {
                 )
             }
         };
-        *self = next;
+        self.position = next;
+        self.count += u64::from(request.is_some());
+        let last = matches!(self.position, Position::Command);
         Ok(Some(Piece {
             len,
             request,
-            last: matches!(self, Self::Command),
+            last,
+            of: Some(self.count),
+            ends: last,
         }))
     }
+}
 
-    fn before_argument(arguments: u64) -> Self {
-        if arguments == 0 {
-            Self::Command
-        } else {
-            Self::Length { arguments }
-        }
+fn before_argument(arguments: u64) -> Position {
+    if arguments == 0 {
+        Position::Command
+    } else {
+        Position::Length { arguments }
     }
 }
 

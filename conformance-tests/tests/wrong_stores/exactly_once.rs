@@ -8,11 +8,11 @@ use statestore_api::backend::{
     Decision, Mutation, Stamp, Stored, TransactDecision, decide, decide_transaction,
 };
 use statestore_api::{
-    Action, Attempt, Bytes, DeleteOptions, Key, Precondition, PutOptions, Resolution, Result, TouchOptions,
-    TransactOp, TransactOptions, Ttl, Version, WriteId,
+    Action, Attempt, Bytes, DeleteOptions, Error, Key, Precondition, PutOptions, Resolution, Result,
+    TouchOptions, TransactOp, TransactOptions, Ttl, Version, WriteId,
 };
 
-use crate::calls::{Delete, Limits, Resolve, Touch, Versions};
+use crate::calls::{Delete, Limits, Put, Resolve, Touch, Versions};
 use crate::fault::Fault;
 use crate::pause;
 use crate::table::{Slot, Slots, Table, Written};
@@ -430,7 +430,24 @@ fn whatever_is_there(table: &Table, key: &Key, mut options: DeleteOptions) -> Re
     table.delete(key, options)
 }
 
+/// The entry of a write is gone with its expiry, so that a retry finds another's doing.
+fn blames_others_for_its_expiry(
+    table: &Table,
+    key: &Key,
+    value: Bytes,
+    options: PutOptions,
+) -> Result<Version> {
+    let retry = options.attempt.is_some_and(Attempt::is_retry);
+    match table.put(key, value, options) {
+        Err(Error::InvalidTtl { .. }) if retry => Err(table.conflict(key, None).into()),
+        answer => answer,
+    }
+}
+
 wrong_stores! {
+    blames_others_for_its_expiry: Put(blames_others_for_its_expiry) => fails {
+        exactly_once { a_retry_whose_expiry_has_passed_is_refused_or_answered }
+    };
     knows_no_write_ids: Decides(knows_no_write_id) => fails {
         exactly_once {
             a_repeated_create_is_answered_and_not_written_again

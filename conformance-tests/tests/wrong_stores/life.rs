@@ -61,6 +61,29 @@ impl Fault for ClosesOnce {
     }
 }
 
+/// What is closed looks like a server that is away.
+#[derive(Default)]
+struct LooksAway(AtomicBool);
+
+#[async_trait]
+impl Fault for LooksAway {
+    async fn get(&self, table: &Table, key: &Key, _: GetOptions) -> Result<Option<Entry>> {
+        match self.0.load(SeqCst) {
+            true => Err(unavailable("there is no connection")),
+            false => table.get(Reader::Get, key),
+        }
+    }
+
+    async fn close(&self, _: &Table) -> Result<()> {
+        self.0.store(true, SeqCst);
+        Ok(())
+    }
+
+    fn restart(&self, _: &mut Slots) {
+        self.0.store(false, SeqCst);
+    }
+}
+
 /// A connection takes one request at a time, and refuses a second.
 #[derive(Default)]
 struct ServesOneAtATime(AtomicBool);
@@ -189,6 +212,9 @@ wrong_stores! {
     closes_once: ClosesOnce::default() => fails {
         start { close_may_be_repeated }
         restart { every_acknowledged_write_is_there no_version_is_reused a_retry_is_recognised }
+    };
+    looks_away_when_it_is_closed: LooksAway::default() => fails {
+        start { a_closed_store_serves_or_says_that_it_is_closed }
     };
     serves_one_at_a_time: ServesOneAtATime::default() => fails at least { start { one_instance_serves_many_tasks } versions { no_version_is_given_to_two_writers } };
     serves_ten_at_a_time: ServesTenAtATime::default() => fails at least { start { one_instance_serves_many_tasks } batches { put_many_takes_any_number_of_keys } };

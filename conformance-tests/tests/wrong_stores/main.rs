@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 macro_rules! wrong_stores {
     ($($name:ident: $fault:expr => $($verdict:ident)+ { $($group:ident { $($case:ident)+ })* };)+) => {
         pub(crate) const ALL: &[crate::run::WrongStore] = &[$(crate::run::WrongStore {
+            name: stringify!($name),
             fault: || ::std::sync::Arc::new($fault),
             exactly: wrong_stores!(@exactly $($verdict)+),
             fails: &[$($(concat!(stringify!($group), "::", stringify!($case))),+),*],
@@ -41,6 +42,7 @@ mod conditions;
 mod exactly_once;
 mod expiry;
 mod fault;
+mod histories;
 mod keys;
 mod life;
 mod listing;
@@ -59,9 +61,8 @@ const CANNOT_FAIL: &[(&str, &str)] = &[(
     "`Bytes` that are shared cannot be changed, and those that are not are nobody else's",
 )];
 
-/// A case that no wrong store fails tests nothing.
-#[test]
-fn every_case_is_failed_by_a_wrong_store() {
+/// All wrong stores there are.
+fn all() -> Vec<run::WrongStore> {
     let stores = [
         batches::ALL,
         conditions::ALL,
@@ -76,12 +77,13 @@ fn every_case_is_failed_by_a_wrong_store() {
         values::ALL,
         versions::ALL,
     ];
-    let failed: BTreeSet<&str> = stores
-        .concat()
-        .iter()
-        .flat_map(|store| store.fails)
-        .copied()
-        .collect();
+    stores.concat()
+}
+
+/// A case that no wrong store fails tests nothing.
+#[test]
+fn every_case_is_failed_by_a_wrong_store() {
+    let failed: BTreeSet<&str> = all().iter().flat_map(|store| store.fails).copied().collect();
     let excused: BTreeSet<&str> = CANNOT_FAIL.iter().map(|(name, _)| *name).collect();
     let all: BTreeSet<&str> = run::cases().iter().map(|case| case.name).collect();
     let untested: Vec<_> = all

@@ -33,6 +33,7 @@ const RANDOM: &[&str] = &[
 /// A fault, and the cases, as `group::case`, that notice it.
 #[derive(Clone, Copy)]
 pub(crate) struct WrongStore {
+    pub(crate) name: &'static str,
     pub(crate) fault: fn() -> Arc<dyn Fault>,
     pub(crate) fails: &'static [&'static str],
     /// Whether all others have to pass.

@@ -144,7 +144,7 @@ impl Inner {
             Decision::Apply => {}
             Decision::Already(stamp) => return Ok(stamp.into()),
             Decision::Conflict => return Err(conflict(key, live).into()),
-            Decision::Indeterminate => return Err(indeterminate(attempt)),
+            Decision::Indeterminate => return Err(Error::indeterminate(attempt.id)),
         }
         let stamp = Stamp::new(attempt.id, nonce, key);
         apply(&mut shard, key, change, stamp, moment);
@@ -180,7 +180,7 @@ impl Inner {
             TransactDecision::Conflict(place) => {
                 return Err(conflict(&ops[place].key, live(place)).of_op(place).into());
             }
-            TransactDecision::Indeterminate(_) => return Err(indeterminate(attempt)),
+            TransactDecision::Indeterminate(_) => return Err(Error::indeterminate(attempt.id)),
         }
         for (op, change) in ops.iter().zip(changes) {
             let stamp = Stamp::new(attempt.id, nonce, &op.key);
@@ -295,15 +295,6 @@ fn conflict(key: &Key, live: Option<&Slot>) -> Conflict {
         key.clone(),
         live.map_or(Current::Absent, |slot| Current::Entry(slot.entry())),
     )
-}
-
-fn indeterminate(attempt: Attempt) -> Error {
-    let reason = "an earlier attempt may have been applied and then overwritten or deleted".to_owned();
-    Error::Indeterminate {
-        write_id: attempt.id,
-        reason,
-        source: None,
-    }
 }
 
 #[async_trait]

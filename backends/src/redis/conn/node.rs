@@ -19,7 +19,7 @@ use crate::redis::error::Failure;
 /// What all connections of a store have in common.
 pub(in crate::redis) struct Settings {
     connect_timeout: Duration,
-    response_timeout: Duration,
+    timeout: Duration,
     db: u32,
     tls: Option<Tls>,
     connector: OnceLock<TlsConnector>,
@@ -29,7 +29,7 @@ impl Settings {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             connect_timeout: config.connect_timeout,
-            response_timeout: config.response_timeout,
+            timeout: config.timeout,
             db: config.db,
             tls: config.tls.clone(),
             connector: OnceLock::new(),
@@ -133,7 +133,7 @@ impl Lane {
         if let Some(password) = &self.credentials.password {
             info = info.set_password(password);
         }
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(settings.response_timeout));
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(settings.timeout));
         let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
         let closed = Arc::new(AtomicBool::new(false));
         let closes = Closes(closed.clone());

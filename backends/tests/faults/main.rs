@@ -1,0 +1,9 @@
+//! Every store with a server, behind a network that fails.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+
+#[cfg(any(feature = "dynamodb", feature = "redis"))]
+mod process;
+#[cfg(any(feature = "dynamodb", feature = "redis"))]
+mod served;
+mod workload;

@@ -1,0 +1,94 @@
+//! The stores: a line each in [`on_every_store`], and below it how to open it.
+
+#[cfg(feature = "embedded")]
+use std::sync::Arc;
+
+use statestore_conformance::Subject;
+
+/// Makes one test of each case on each store, named `store::group::case`.
+macro_rules! on_every_store {
+    ($($group:ident { $($case:ident)+ })+) => {
+        on_every_store! { @stores {
+            memory
+            #[cfg(feature = "embedded")]
+            embedded
+            #[cfg(all(feature = "redis", unix))]
+            redis
+            #[cfg(all(feature = "dynamodb", unix))]
+            dynamodb
+        } {$($group { $($case)+ })+} }
+    };
+    (@stores { $($(#[$attribute:meta])* $store:ident)+ } $groups:tt) => {
+        $(
+            $(#[$attribute])*
+            mod $store {
+                on_every_store! { @groups $store $groups }
+            }
+        )+
+    };
+    (@groups $store:ident { $($group:ident { $($case:ident)+ })+ }) => {
+        $(
+            mod $group {
+                $(on_every_store! { @test $store $group $case })+
+            }
+        )+
+    };
+    (@test $store:ident $group:ident $case:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let name = concat!(stringify!($group), "::", stringify!($case));
+            statestore_conformance::Case::new(name, |subject| Box::pin(crate::$group::$case(subject)))
+                .run(crate::stores::$store().await)
+                .await;
+        }
+    };
+}
+
+pub(crate) async fn memory() -> Subject {
+    Subject::new(statestore::MemoryStore::new())
+}
+
+#[cfg(feature = "embedded")]
+pub(crate) async fn embedded() -> Subject {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let store = statestore::EmbeddedStore::open(folder.path().join("state.redb"))
+        .await
+        .unwrap();
+    // The folder goes with the last closure that names it.
+    Subject::new(store).with_reopen(move || {
+        let path = folder.path().join("state.redb");
+        async { Arc::new(statestore::EmbeddedStore::open(path).await.unwrap()) as _ }
+    })
+}
+
+#[cfg(all(feature = "redis", unix))]
+pub(crate) async fn redis() -> Subject {
+    use statestore_conformance::servers::redis::{RedisOptions, RedisServer};
+    static SERVER: tokio::sync::OnceCell<RedisServer> = tokio::sync::OnceCell::const_new();
+    let server = SERVER.get_or_init(async || RedisServer::start(RedisOptions::default()).await.unwrap());
+    Subject::new(statestore::RedisStore::open(&server.await.url()).unwrap())
+}
+
+#[cfg(all(feature = "dynamodb", unix))]
+pub(crate) async fn dynamodb() -> Subject {
+    use statestore::DynamoDbStore;
+    use statestore::dynamodb::DynamoDbConfig;
+    use statestore_conformance::servers::dynamodb::DynamoDbServer;
+    static LOCAL: tokio::sync::OnceCell<(DynamoDbConfig, DynamoDbServer)> =
+        tokio::sync::OnceCell::const_new();
+    let local = LOCAL.get_or_init(async || {
+        let server = DynamoDbServer::start().await.unwrap();
+        let config = DynamoDbConfig::new("statestore-patterns")
+            .with_endpoint(server.endpoint())
+            .with_made_up_credentials()
+            // The machine may be busy with other tests.
+            .with_timeout(std::time::Duration::from_secs(30));
+        DynamoDbStore::new(config.clone())
+            .unwrap()
+            .create_table()
+            .await
+            .unwrap();
+        (config, server)
+    });
+    Subject::new(DynamoDbStore::new(local.await.0.clone()).unwrap())
+}

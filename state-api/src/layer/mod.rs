@@ -1,0 +1,40 @@
+//! Stores around a store: each is a [`StateStore`](crate::StateStore) that forwards every method to the one inside.
+//!
+//! The order matters. [`Timeout`] limits one attempt, so it goes inside; [`Retry`] makes the attempts, so it goes outside:
+//!
+//! ```
+//! use std::time::Duration;
+//! use statestore_api::layer::{Retry, RetryPolicy, Timeout};
+//! use statestore_api::{MemoryStore, StateStoreExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> statestore_api::Result<()> {
+//! let store = MemoryStore::new(); // or one on a network
+//! let policy = RetryPolicy::default().with_deadline(Duration::from_secs(3));
+//! let store = Retry::new(Timeout::new(store, Duration::from_secs(1)), policy);
+//!
+//! store.create(&"user-42/cart".parse()?, "one apple").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! `statestore::open` puts both around every store on a network. They need Tokio's timer.
+
+mod budget;
+mod call;
+mod policy;
+mod retry;
+mod timeout;
+
+pub use policy::RetryPolicy;
+pub use retry::Retry;
+pub use timeout::Timeout;
+
+use std::time::Duration;
+
+/// How many keys of a batch may take the time of one call.
+const KEYS_PER_LIMIT: usize = 100;
+
+/// What `limit` is for a batch of this many keys: a batch is split into several requests.
+fn for_keys(limit: Duration, keys: usize) -> Duration {
+    let parts = keys.div_ceil(KEYS_PER_LIMIT).max(1);
+    limit.saturating_mul(u32::try_from(parts).unwrap_or(u32::MAX))
+}
