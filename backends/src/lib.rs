@@ -38,6 +38,7 @@
 //! | `redis` | `RedisStore` | `redis://host`, `redis-cluster://…`, `redis-sentinel://…` | Redis or Valkey |
 //! | `dynamodb` | `DynamoDbStore` | `dynamodb://table?region=…` | AWS Lambda and whatever runs beside it |
 //! | `firestore` | `FirestoreStore` | `firestore://project/collection` | Cloud Run, Firebase and Google Cloud |
+//! | `azure-table` | `AzureTableStore` | `azure-table://account/table` | Azure Functions and whatever runs beside them |
 //!
 //! With the feature `patterns`, which is on by default, [`Typed`](patterns::Typed) holds values of a Rust type, and [`patterns`] has what is built on state:
 //! counters, rate limits, leases, idempotent handlers, sessions, and orders with their events.
@@ -54,6 +55,8 @@ mod config;
 mod layers;
 mod open;
 
+#[cfg(feature = "azure-table")]
+pub mod azure_table;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 #[cfg(feature = "embedded")]
@@ -63,6 +66,8 @@ pub mod firestore;
 #[cfg(feature = "redis")]
 pub mod redis;
 
+#[cfg(feature = "azure-table")]
+pub use azure_table::AzureTableStore;
 pub use config::Config;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoDbStore;

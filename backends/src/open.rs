@@ -7,6 +7,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use statestore_api::{Error, MemoryStore, Result, StateStore};
 
+#[cfg(feature = "azure-table")]
+use crate::azure_table::AzureTableConfig;
 #[cfg(feature = "dynamodb")]
 use crate::dynamodb::DynamoDbConfig;
 #[cfg(feature = "firestore")]
@@ -25,6 +27,7 @@ use crate::layers::Layers;
 /// | `redis-cluster://host1,host2`, `redis-sentinel://host1,host2/service` | the same as a cluster, or watched by sentinels |
 /// | `dynamodb://app-state?region=eu-central-1` | the DynamoDB table of this name; options as in the documentation of `dynamodb` |
 /// | `firestore://my-project/app-state` | the Firestore collection of this name; options as in the documentation of `firestore` |
+/// | `azure-table://account/appstate` | the table of this storage account; options as in the documentation of `azure_table` |
 ///
 /// # A store on a network
 /// comes with a [`Timeout`](crate::layer::Timeout) for each attempt and, around it, a [`Retry`](crate::layer::Retry): writes
@@ -151,6 +154,7 @@ const BACKENDS: &[Backend] = &[
     ),
     backend!(["dynamodb"], feature: "dynamodb", options: DynamoDbConfig::OPTIONS, dynamodb),
     backend!(["firestore"], feature: "firestore", options: FirestoreConfig::OPTIONS, firestore),
+    backend!(["azure-table"], feature: "azure-table", options: AzureTableConfig::OPTIONS, azure_table),
 ];
 
 async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
@@ -181,6 +185,12 @@ async fn dynamodb(location: Location) -> Result<Arc<dyn StateStore>> {
 async fn firestore(location: Location) -> Result<Arc<dyn StateStore>> {
     let config = FirestoreConfig::from_parts(&location.address, location.options)?;
     Ok(Arc::new(crate::FirestoreStore::new(config)?))
+}
+
+#[cfg(feature = "azure-table")]
+async fn azure_table(location: Location) -> Result<Arc<dyn StateStore>> {
+    let config = AzureTableConfig::from_parts(&location.address, location.options)?;
+    Ok(Arc::new(crate::AzureTableStore::new(config)?))
 }
 
 /// The path that a `file:` URL's address stands for.

@@ -15,11 +15,8 @@ use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Delete, Transa
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::stream::{self, StreamExt};
-use statestore_api::backend::expiry::Expiry;
 use statestore_api::backend::{Mutation, Stamp, check, stable_hash, transaction_versions};
-use statestore_api::{
-    Action, Attempt, Consistency, Error, Key, Precondition, Result, TransactOp, Version, WriteId,
-};
+use statestore_api::{Attempt, Consistency, Error, Key, Precondition, Result, TransactOp, Version, WriteId};
 
 use super::DynamoDbStore;
 use super::codec::{self, Item};

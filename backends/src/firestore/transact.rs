@@ -5,14 +5,14 @@
 
 use statestore_api::backend::expiry::Expiry;
 use statestore_api::backend::{Mutation, Stamp, TransactDecision, check, decide_transaction};
-use statestore_api::{Action, Attempt, Key, Precondition, Result, TransactOp, Version, WriteId};
+use statestore_api::{Action, Attempt, Error, Key, Precondition, Result, TransactOp, Version, WriteId};
 
 use super::FirestoreStore;
 use super::batch::Parts;
 use super::codec::{Found, Identity, UpdateTime, Written, by_stamp};
 use super::commit::{Basis, Outcome, plan, timeless};
 use super::connection::to_its_end;
-use super::write::{MOST_ROUNDS, conflict, first_basis, indeterminate, over, parts_for, unsettled};
+use super::write::{MOST_ROUNDS, conflict, first_basis, over, parts_for, unsettled};
 use crate::change::Change;
 
 /// A transaction, ready to be judged and written.
@@ -278,6 +278,6 @@ fn judge(plan: &Plan, look: &Look) -> Result<Option<Vec<Option<Version>>>> {
             let conflict = conflict(&plan.keys[place], look.found[place].as_ref(), plan.now)?;
             Err(conflict.of_op(place).into())
         }
-        TransactDecision::Indeterminate(_) => Err(indeterminate(plan.attempt)),
+        TransactDecision::Indeterminate(_) => Err(Error::indeterminate(plan.attempt.id)),
     }
 }

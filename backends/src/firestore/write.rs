@@ -41,7 +41,7 @@ impl FirestoreStore {
                     match decide(change.mutation(), &judged, attempt, stored)? {
                         Decision::Apply => over(found.as_ref()),
                         Decision::Already(own) => return own_version(key, found.as_ref(), own).map(Some),
-                        Decision::Indeterminate => return Err(indeterminate(attempt)),
+                        Decision::Indeterminate => return Err(Error::indeterminate(attempt.id)),
                         Decision::Conflict => return Err(conflict(key, found.as_ref(), now)?.into()),
                     }
                 }
@@ -124,14 +124,6 @@ pub(super) fn conflict(key: &Key, found: Option<&Found>, now: u64) -> Result<Con
     let entry = found.map(|found| found.entry(key, now)).transpose()?.flatten();
     let current = entry.map_or(Current::Absent, Current::Entry);
     Ok(Conflict::new(key.clone(), current))
-}
-
-pub(super) fn indeterminate(attempt: Attempt) -> Error {
-    Error::Indeterminate {
-        write_id: attempt.id,
-        reason: "an earlier attempt may have been applied and then overwritten or deleted".to_owned(),
-        source: None,
-    }
 }
 
 /// The document changed between the requests each time.

@@ -1,81 +1,17 @@
 //! Replies that are lost after the service has applied the write.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use statestore::{
     Attempt, DynamoDbStore, Error, GetOptions, Key, Precondition, PutOptions, Resolution, StateStore,
     StateStoreExt, TransactOp, TransactOptions, Version, WriteId,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
+use super::http_support::lossy::Lossy;
 use super::{key, local};
-
-/// A relay that passes everything on but the replies it is told to swallow: then it closes the connection.
-struct Lossy {
-    addr: SocketAddr,
-    swallow: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Lossy {
-    async fn start(upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let swallow = Arc::new(AtomicBool::new(false));
-        let swallows = swallow.clone();
-        let task = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, upstream, swallows.clone()));
-            }
-        });
-        Self { addr, swallow, task }
-    }
-
-    /// The next reply is lost. The service has then applied the request: it answers when that is done.
-    fn lose_the_next(&self) {
-        self.swallow.store(true, Ordering::SeqCst);
-    }
-
-    fn assert_lost(&self) {
-        assert!(!self.swallow.load(Ordering::SeqCst), "no reply was lost");
-    }
-}
-
-impl Drop for Lossy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn relay(mut client: TcpStream, upstream: SocketAddr, swallow: Arc<AtomicBool>) {
-    let Ok(mut server) = TcpStream::connect(upstream).await else {
-        return;
-    };
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
-        (client.split(), server.split());
-    let replies = async {
-        let mut bytes = vec![0; 1 << 16];
-        while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
-            if swallow.swap(false, Ordering::SeqCst) || to_client.write_all(&bytes[..count]).await.is_err() {
-                break;
-            }
-        }
-    };
-    let requests = tokio::io::copy(&mut from_client, &mut to_server);
-    tokio::select! {
-        () = replies => {}
-        _ = requests => {}
-    }
-}
 
 async fn lossy() -> (Lossy, DynamoDbStore) {
     let (config, server) = local().await;
     let lossy = Lossy::start(server.addr()).await;
-    let config = config.clone().with_endpoint(format!("http://{}", lossy.addr));
+    let config = config.clone().with_endpoint(format!("http://{}", lossy.addr()));
     let store = DynamoDbStore::new(config).unwrap();
     store.ready().await.unwrap();
     (lossy, store)

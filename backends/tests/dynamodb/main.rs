@@ -6,6 +6,8 @@
 mod canned;
 mod errors;
 mod faults;
+#[path = "../http_support/mod.rs"]
+mod http_support;
 mod requests;
 mod table;
 

@@ -20,11 +20,13 @@
 //! All waiting is for a condition, and in bounds: what does not come in time is an error that tells what was
 //! waited for, how far it had come, and what the server said.
 //!
+//! - [`azurite`]: Azurite, for Azure Table Storage.
 //! - [`dynamodb`]: DynamoDB Local.
 //! - [`firestore`]: hidane, an emulator of Firestore.
 //! - [`redis`]: Redis or Valkey, standalone, Cluster and Sentinel.
 //! - [`Group`], [`Process`], [`free_port`], [`wait_for`]: what they are made of, for further services.
 
+pub mod azurite;
 mod cache;
 pub mod dynamodb;
 mod error;

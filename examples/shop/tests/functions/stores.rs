@@ -10,6 +10,8 @@ macro_rules! on_every_store_and_runtime {
             redis
             #[cfg(feature = "dynamodb")]
             dynamodb
+            #[cfg(feature = "azure-table")]
+            azure_table
             #[cfg(feature = "firestore")]
             firestore
         } {$($case)+} }
@@ -64,6 +66,23 @@ pub(crate) async fn dynamodb() -> &'static str {
             .with_made_up_credentials();
         DynamoDbStore::new(config).unwrap().create_table().await.unwrap();
         let url = format!("dynamodb://shop?endpoint={endpoint}&credentials=made-up");
+        (url, server)
+    });
+    &server.await.0
+}
+
+#[cfg(feature = "azure-table")]
+pub(crate) async fn azure_table() -> &'static str {
+    use statestore::AzureTableStore;
+    use statestore::azure_table::AzureTableConfig;
+    use statestore_conformance::servers::azurite::AzuriteServer;
+    static SERVER: OnceCell<(String, AzuriteServer)> = OnceCell::const_new();
+    let server = SERVER.get_or_init(async || {
+        let server = AzuriteServer::start().await.unwrap();
+        let endpoint = server.endpoint();
+        let config = AzureTableConfig::emulator("shop").with_endpoint(&endpoint);
+        AzureTableStore::new(config).unwrap().create_table().await.unwrap();
+        let url = format!("azure-table:///shop?emulator=true&endpoint={endpoint}");
         (url, server)
     });
     &server.await.0
