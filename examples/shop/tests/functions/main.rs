@@ -152,16 +152,11 @@ async fn a_cold_start_finds_everything(runtime: Runtime, url: &str) {
             .await
             .assert_is(200);
     } // and it ends, as nobody comes for a while
-    let began = Instant::now();
     let second = Instance::start(runtime, url).await;
     let cart = browser
         .post(&second, "/cart/items", json!({ "item": "lamp" }))
         .await;
     assert_eq!(cart.json(), json!({ "items": { "lamp": 2 } }));
-    println!(
-        "{runtime:?}: from the start to an answered write in {:?}",
-        began.elapsed()
-    );
     assert_eq!(
         browser.get(&second, "/session").await.json(),
         json!({ "name": "Ada" })

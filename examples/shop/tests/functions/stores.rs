@@ -81,7 +81,11 @@ pub(crate) async fn azure_table() -> &'static str {
         let server = AzuriteServer::start().await.unwrap();
         let endpoint = server.endpoint();
         let config = AzureTableConfig::emulator("shop").with_endpoint(&endpoint);
-        AzureTableStore::new(config).unwrap().create_table().await.unwrap();
+        AzureTableStore::new(config)
+            .unwrap()
+            .create_table()
+            .await
+            .unwrap();
         let url = format!("azure-table:///shop?emulator=true&endpoint={endpoint}");
         (url, server)
     });
