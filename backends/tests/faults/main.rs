@@ -2,8 +2,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
-#[cfg(any(feature = "dynamodb", feature = "redis"))]
+#[cfg(any(feature = "azure-table", feature = "dynamodb", feature = "redis"))]
 mod process;
-#[cfg(any(feature = "dynamodb", feature = "redis"))]
+#[cfg(any(feature = "azure-table", feature = "dynamodb", feature = "redis"))]
 mod served;
 mod workload;
