@@ -37,6 +37,7 @@
 //! | `embedded` (default) | `EmbeddedStore` | `file:state.redb` | one durable file, no server |
 //! | `redis` | `RedisStore` | `redis://host`, `redis-cluster://…`, `redis-sentinel://…` | Redis or Valkey |
 //! | `dynamodb` | `DynamoDbStore` | `dynamodb://table?region=…` | AWS Lambda and whatever runs beside it |
+//! | `firestore` | `FirestoreStore` | `firestore://project/collection` | Cloud Run, Firebase and Google Cloud |
 //! | `azure-table` | `AzureTableStore` | `azure-table://account/table` | Azure Functions and whatever runs beside them |
 //!
 //! With the feature `patterns`, which is on by default, [`Typed`](patterns::Typed) holds values of a Rust type, and [`patterns`] has what is built on state:
@@ -46,6 +47,10 @@
 //! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does. Around a
 //! store on a network `open` puts [retries and time-outs](layer), which the types do not have by themselves.
 
+#[cfg(any(feature = "dynamodb", feature = "firestore"))]
+mod batch;
+#[cfg(any(feature = "dynamodb", feature = "firestore"))]
+mod change;
 mod config;
 mod layers;
 mod open;
@@ -56,7 +61,8 @@ pub mod azure_table;
 pub mod dynamodb;
 #[cfg(feature = "embedded")]
 pub mod embedded;
-
+#[cfg(feature = "firestore")]
+pub mod firestore;
 #[cfg(feature = "redis")]
 pub mod redis;
 
@@ -67,6 +73,8 @@ pub use config::Config;
 pub use dynamodb::DynamoDbStore;
 #[cfg(feature = "embedded")]
 pub use embedded::EmbeddedStore;
+#[cfg(feature = "firestore")]
+pub use firestore::FirestoreStore;
 pub use open::open;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;

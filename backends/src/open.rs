@@ -11,6 +11,8 @@ use statestore_api::{Error, MemoryStore, Result, StateStore};
 use crate::azure_table::AzureTableConfig;
 #[cfg(feature = "dynamodb")]
 use crate::dynamodb::DynamoDbConfig;
+#[cfg(feature = "firestore")]
+use crate::firestore::FirestoreConfig;
 use crate::layers::Layers;
 
 /// Opens the store of `url`. A store on a network service connects with its first request, or with
@@ -24,6 +26,7 @@ use crate::layers::Layers;
 /// | `redis://host:6379/0`, `rediss://…`, `redis+unix:///run/redis.sock` | Redis or Valkey; see `RedisStore::open` for the options |
 /// | `redis-cluster://host1,host2`, `redis-sentinel://host1,host2/service` | the same as a cluster, or watched by sentinels |
 /// | `dynamodb://app-state?region=eu-central-1` | the DynamoDB table of this name; options as in the documentation of `dynamodb` |
+/// | `firestore://my-project/app-state` | the Firestore collection of this name; options as in the documentation of `firestore` |
 /// | `azure-table://account/appstate` | the table of this storage account; options as in the documentation of `azure_table` |
 ///
 /// # A store on a network
@@ -150,6 +153,7 @@ const BACKENDS: &[Backend] = &[
         feature: "redis", options: crate::redis::OPTIONS, redis
     ),
     backend!(["dynamodb"], feature: "dynamodb", options: DynamoDbConfig::OPTIONS, dynamodb),
+    backend!(["firestore"], feature: "firestore", options: FirestoreConfig::OPTIONS, firestore),
     backend!(["azure-table"], feature: "azure-table", options: AzureTableConfig::OPTIONS, azure_table),
 ];
 
@@ -175,6 +179,12 @@ async fn redis(location: Location) -> Result<Arc<dyn StateStore>> {
 async fn dynamodb(location: Location) -> Result<Arc<dyn StateStore>> {
     let config = DynamoDbConfig::from_parts(&location.address, location.options)?;
     Ok(Arc::new(crate::DynamoDbStore::new(config)?))
+}
+
+#[cfg(feature = "firestore")]
+async fn firestore(location: Location) -> Result<Arc<dyn StateStore>> {
+    let config = FirestoreConfig::from_parts(&location.address, location.options)?;
+    Ok(Arc::new(crate::FirestoreStore::new(config)?))
 }
 
 #[cfg(feature = "azure-table")]

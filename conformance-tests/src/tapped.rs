@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub enum Fate {
     LoseRequest,
     /// The store does it, and the answer is lost.
     LoseReply,
+    /// The store does it, and the answer is this long on its way.
+    DelayReply(Duration),
 }
 
 impl Tapped {
@@ -67,6 +70,11 @@ impl Tapped {
             Fate::Deliver => call.await,
             Fate::LoseRequest => Err(lost()),
             Fate::LoseReply => call.await.and(Err(lost())),
+            Fate::DelayReply(time) => {
+                let answer = call.await;
+                tokio::time::sleep(time).await;
+                answer
+            }
         }
     }
 }

@@ -226,6 +226,36 @@ async fn a_holder_that_is_cut_off_knows_before_another_takes_over() {
     assert!(!guard.is_held());
 }
 
+/// Else it would be held by two: another counts from when the record was written.
+#[tokio::test(start_paused = true)]
+async fn its_time_counts_from_when_the_last_renewal_was_sent() {
+    const LATE: Duration = Duration::from_secs(4);
+    for lost in [false, true] {
+        let store = MemoryStore::new();
+        let calls = Arc::new(AtomicU32::new(0));
+        let tapped = Tapped::new(store, move |_| {
+            // The look and the write that acquire it; the first renewal, with the look that finds it although its reply was lost; silence.
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match call {
+                    0 | 1 => Fate::Deliver,
+                    2 if lost => Fate::LoseReply,
+                    2 | 3 if lost || call == 2 => Fate::DelayReply(LATE),
+                    _ => std::future::pending().await,
+                }
+            }
+        });
+        let began = Instant::now();
+        let guard = lease(tapped, "one").acquire(Duration::ZERO).await.unwrap();
+        tokio::time::sleep(LENGTH / 3 + LATE).await;
+        guard.lost().await;
+        let held = began.elapsed();
+        let right = LENGTH / 3 + LENGTH;
+        let about = held >= right && held < right + Duration::from_millis(20);
+        assert!(about, "lost: {lost}, held for {held:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn renewal_stops_on_drop_and_after_a_release() {
     let store = MemoryStore::new();

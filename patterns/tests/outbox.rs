@@ -385,3 +385,45 @@ async fn no_outcome_of_an_update_once_stays_unknown() {
         assert_eq!(state.value.lines, ["lamp"]);
     }
 }
+
+/// A store on which those who begin together read before any of them writes.
+fn slow(store: &MemoryStore) -> Tapped {
+    Tapped::new(store.clone(), |_| async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Fate::Deliver
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_without_events_loses_none_either() {
+    let store = MemoryStore::new();
+    let orders = Orders::new(slow(&store));
+    let add = async |line: &str| {
+        let added = orders.update(key(), |order, _| {
+            order.get_or_insert_default().lines.push(line.to_owned());
+            Ok(())
+        });
+        added.await.unwrap();
+    };
+    tokio::join!(add("lamp"), add("chair"));
+    let state = orders.states().get(key()).await.unwrap().unwrap();
+    assert_eq!(state.value.lines.len(), 2);
+    assert_eq!(ids(&store).await, ["order-7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_is_applied_once_in_its_partition_whatever_the_state() {
+    let store = MemoryStore::new();
+    let orders = Orders::new(slow(&store));
+    let place = async |id: &str| {
+        let key = Key::new("user-42", id).unwrap();
+        let placed = orders.update_once(&key, "event-1", |order, _| {
+            *order = Some(Order::default());
+            Ok(id.to_owned())
+        });
+        placed.await.unwrap()
+    };
+    let (one, other) = tokio::join!(place("order-1"), place("order-2"));
+    assert_eq!(one, other);
+    assert_eq!(ids(&store).await, [one.as_str(), "~outbox/done/:event-1"]);
+}

@@ -134,3 +134,27 @@ async fn an_id_is_a_secret() {
         assert!(text.parse::<SessionId>().is_err(), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_session_that_is_ended_while_it_is_read_is_gone() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let ending = store.clone();
+    let tapped = Tapped::new(store, move |call| {
+        let store = ending.clone();
+        async move {
+            if call == "touch" {
+                let page = store.scan_page(ScanOptions::default()).await.unwrap();
+                store
+                    .delete(&page.items[0].key, Default::default())
+                    .await
+                    .unwrap();
+            }
+            Fate::Deliver
+        }
+    });
+    let sessions = Sessions::new(tapped, IDLE).with_clock(clock.clone());
+    let id = sessions.start(&1).await.unwrap();
+    clock.set(clock.now() + IDLE / 2);
+    assert_eq!(sessions.get(&id).await.unwrap(), None);
+}

@@ -350,3 +350,25 @@ async fn the_id_is_in_no_key_and_no_error() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn what_was_merged_is_kept_by_the_next_save_of_the_same_request() {
+    let sessions = Arc::new(TowerSessions::new(MemoryStore::new()));
+    let open = |id| Session::new(id, sessions.clone(), None);
+    let first = open(None);
+    first.insert("a", 1).await.unwrap();
+    first.save().await.unwrap();
+    let other = open(first.id());
+    other.insert("b", 2).await.unwrap();
+    other.save().await.unwrap();
+    // This merges, and the request does not see what came with it.
+    first.insert("c", 3).await.unwrap();
+    first.save().await.unwrap();
+    first.insert("d", 4).await.unwrap();
+    first.remove_value("a").await.unwrap();
+    first.save().await.unwrap();
+    let later = open(first.id());
+    for (name, value) in [("a", None), ("b", Some(2)), ("c", Some(3)), ("d", Some(4))] {
+        assert_eq!(later.get::<u32>(name).await.unwrap(), value, "{name}");
+    }
+}

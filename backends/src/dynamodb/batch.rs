@@ -11,6 +11,7 @@ use statestore_api::{Consistency, Entry, Error, Key, Result};
 use super::DynamoDbStore;
 use super::codec::{self, Found, Item};
 use super::connection::read;
+use crate::batch::{again, in_order};
 
 /// How many keys DynamoDB takes in one request.
 const CHUNK: usize = 100;
@@ -42,24 +43,9 @@ impl DynamoDbStore {
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
-        let mut found: HashMap<Key, Read> = chunks.into_iter().flatten().collect();
-        let mut left: HashMap<&Key, usize> = HashMap::new();
-        for key in keys {
-            *left.entry(key).or_default() += 1;
-        }
-        keys.iter()
-            .map(|key| {
-                check::key(&self.capabilities, key)?;
-                let uses = left.entry(key).or_default();
-                *uses -= 1;
-                match found.get(key) {
-                    None => Ok(None),
-                    Some(Ok(entry)) if *uses > 0 => Ok(entry.clone()),
-                    Some(Err(error)) if *uses > 0 => Err(again(error)),
-                    Some(_) => found.remove(key).unwrap_or(Ok(None)),
-                }
-            })
-            .collect()
+        in_order(keys, chunks.into_iter().flatten().collect(), |key| {
+            check::key(&self.capabilities, key)
+        })
     }
 
     /// What is under these keys; those that are not there are left out.
@@ -130,42 +116,5 @@ impl DynamoDbStore {
         let left = answer.unprocessed_keys.unwrap_or_default().into_values();
         let left = left.flat_map(|left| left.keys).map(|item| codec::key_of(&item));
         Ok((items.collect(), left.collect::<Result<_>>()?))
-    }
-}
-
-/// The same error for another key of the request. Its source stays with the first.
-fn again(error: &Error) -> Error {
-    match error {
-        Error::Throttled { retry_after, .. } => Error::Throttled {
-            retry_after: *retry_after,
-            source: None,
-        },
-        Error::Timeout { after, applied, .. } => Error::Timeout {
-            after: *after,
-            applied: *applied,
-            source: None,
-        },
-        Error::StoreNotFound { store, todo } => Error::StoreNotFound {
-            store: store.clone(),
-            todo: todo.clone(),
-        },
-        Error::Unauthorized { todo, .. } => Error::Unauthorized {
-            todo: todo.clone(),
-            source: None,
-        },
-        Error::Corrupt { what, reason, .. } => Error::Corrupt {
-            what: what.clone(),
-            reason: reason.clone(),
-            source: None,
-        },
-        Error::Config { reason, .. } => Error::Config {
-            reason: reason.clone(),
-            source: None,
-        },
-        error => Error::Unavailable {
-            applied: statestore_api::Applied::No,
-            reason: error.to_string(),
-            source: None,
-        },
     }
 }

@@ -6,32 +6,12 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use bytes::Bytes;
+use statestore_api::backend::Stamp;
 use statestore_api::backend::expiry::Expiry;
-use statestore_api::backend::{Mutation, Stamp};
 use statestore_api::{Precondition, Result, WriteId};
 
 use super::codec::{self, FORMAT_NUMBER, Item, TTL};
-
-/// What is done to one key.
-#[derive(Clone)]
-pub(super) enum Change {
-    Put(Bytes, Expiry),
-    Touch(Expiry),
-    Delete,
-    Check,
-}
-
-impl Change {
-    pub(super) fn mutation(&self) -> Mutation {
-        match self {
-            Self::Put(..) => Mutation::Put,
-            Self::Touch(_) => Mutation::Touch,
-            Self::Delete => Mutation::Delete,
-            Self::Check => Mutation::Check,
-        }
-    }
-}
+use crate::change::Change;
 
 /// What has to be there: a [`Precondition`] whose version has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

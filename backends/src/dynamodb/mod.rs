@@ -170,8 +170,8 @@ use self::codec::{Found, Item};
 pub use self::config::DynamoDbConfig;
 use self::connection::{Connection, Ready, read};
 use self::error::{Context, Reply};
-use self::expression::Change;
 use self::unanswered::Unanswered;
+use crate::change::Change;
 
 /// A table of DynamoDB as a store. Clones share its connections.
 ///

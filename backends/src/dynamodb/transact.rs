@@ -15,19 +15,17 @@ use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Delete, Transa
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::stream::{self, StreamExt};
-use statestore_api::backend::expiry::Expiry;
 use statestore_api::backend::{Mutation, Stamp, check, stable_hash, transaction_versions};
-use statestore_api::{
-    Action, Attempt, Consistency, Error, Key, Precondition, Result, TransactOp, Version, WriteId,
-};
+use statestore_api::{Attempt, Consistency, Error, Key, Precondition, Result, TransactOp, Version, WriteId};
 
 use super::DynamoDbStore;
 use super::codec::{self, Item};
 use super::connection::write;
 use super::error::Reply;
-use super::expression::{Change, Expressions, Keeping, Wanted};
+use super::expression::{Expressions, Keeping, Wanted};
 use super::unanswered::Sent;
 use super::write::{MOST_ROUNDS, Refusal, judge, unsettled};
+use crate::change::Change;
 
 /// How many items are read at once to find out what became of a transaction.
 const READ_CONCURRENCY: usize = 16;
@@ -276,11 +274,7 @@ fn steps(ops: &[TransactOp], now: u64) -> Result<Vec<Step<'_>>> {
             Ok(Step {
                 key: &op.key,
                 precondition: &op.precondition,
-                change: match &op.action {
-                    Action::Put { value, ttl } => Change::Put(value.clone(), Expiry::new(*ttl, now)?),
-                    Action::Delete => Change::Delete,
-                    Action::Check => Change::Check,
-                },
+                change: Change::of(&op.action, now)?,
                 wanted: Wanted::of(&op.precondition)?,
                 keeping: Keeping::default(),
             })

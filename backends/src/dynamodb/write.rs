@@ -15,8 +15,9 @@ use statestore_api::{
 use super::DynamoDbStore;
 use super::codec::{self, Found, Item};
 use super::connection::write;
-use super::expression::{Change, Expressions, Keeping, Wanted};
+use super::expression::{Expressions, Keeping, Wanted};
 use super::whole::Whole;
+use crate::change::Change;
 
 /// How often a put that keeps the expiry changes between its two requests, while others let the entry expire and revive it.
 pub(super) const MOST_ROUNDS: usize = 8;

@@ -44,6 +44,11 @@ impl Failure {
         }
     }
 
+    /// The failure of what was being prepared for a request when its runtime ended.
+    pub(super) fn cut_short() -> Self {
+        Self::Connect(std::io::Error::from(std::io::ErrorKind::Interrupted).into())
+    }
+
     /// Whether it is certain that the request was not carried out.
     pub(super) fn is_unapplied(&self) -> bool {
         match self {

@@ -9,7 +9,6 @@ use statestore_conformance::faults::FaultSubject;
 use statestore_conformance::proxy::{Fault, RandomFaults};
 use statestore_conformance::workload::{Environment, Plan, Report, run};
 
-#[cfg(any(feature = "azure-table", feature = "dynamodb", feature = "redis"))]
 use super::served::Backend;
 
 /// How long a store waits for an answer. Some faults take longer.

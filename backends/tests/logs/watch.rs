@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,17 +12,31 @@ use tracing::{Event, Metadata, Subscriber};
 pub(crate) struct Watch(Arc<State>);
 
 struct State {
-    canaries: Vec<String>,
+    values: Vec<String>,
+    credentials: Vec<String>,
     lines: AtomicU64,
     spans: AtomicU64,
     targets: Mutex<HashMap<u64, String>>,
-    leaks: Mutex<BTreeSet<String>>,
+    leaks: Mutex<BTreeMap<String, Leak>>,
 }
 
+/// What a target shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leak {
+    pub(crate) values: bool,
+    pub(crate) credentials: bool,
+    /// How many of its lines were looked at since it showed something.
+    lines: u32,
+}
+
+/// How many lines of a target to look at that shows values: whether it shows credentials too is known by then.
+const ENOUGH: u32 = 2_000;
+
 impl Watch {
-    pub(crate) fn install(canaries: Vec<String>) -> Self {
+    pub(crate) fn install(values: Vec<String>, credentials: Vec<String>) -> Self {
         let watch = Self(Arc::new(State {
-            canaries,
+            values,
+            credentials,
             lines: AtomicU64::new(0),
             spans: AtomicU64::new(0),
             targets: Mutex::default(),
@@ -33,21 +47,35 @@ impl Watch {
     }
 
     /// How many lines there were, and the targets of those with a canary.
-    pub(crate) fn seen(&self) -> (u64, BTreeSet<String>) {
+    pub(crate) fn seen(&self) -> (u64, BTreeMap<String, Leak>) {
         let leaks = self.0.leaks.lock().unwrap().clone();
         (self.0.lines.load(Ordering::SeqCst), leaks)
     }
 
-    /// Looks at a line, unless its target is known to show canaries.
+    /// Looks at a line, unless enough is known of its target.
     fn look(&self, target: &str, fields: impl FnOnce(&mut Line)) {
         self.0.lines.fetch_add(1, Ordering::SeqCst);
-        if self.0.leaks.lock().unwrap().contains(target) {
+        let known = self
+            .0
+            .leaks
+            .lock()
+            .unwrap()
+            .get(target)
+            .copied()
+            .unwrap_or_default();
+        if known.lines >= ENOUGH {
             return;
         }
         let mut line = Line::default();
         fields(&mut line);
-        if self.0.canaries.iter().any(|canary| line.0.contains(canary)) {
-            self.0.leaks.lock().unwrap().insert(target.to_owned());
+        let shows = |canaries: &[String]| canaries.iter().any(|canary| line.0.contains(canary));
+        let (values, credentials) = (shows(&self.0.values), shows(&self.0.credentials));
+        if values || credentials || known != Leak::default() {
+            let mut leaks = self.0.leaks.lock().unwrap();
+            let leak = leaks.entry(target.to_owned()).or_default();
+            leak.values |= values;
+            leak.credentials |= credentials;
+            leak.lines += 1;
         }
     }
 }

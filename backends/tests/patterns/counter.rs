@@ -89,7 +89,7 @@ pub(crate) async fn shards_add_up(subject: &mut Subject) {
 /// is not counted twice in any case.
 pub(crate) async fn what_is_said_to_be_counted_is_although_replies_are_lost(subject: &mut Subject) {
     let lossy = Lossy::new(subject.store(), 11);
-    let counter = patient(Counter::new(Arc::clone(&lossy), subject.key("visits")));
+    let counter = patient(Counter::new(lossy.store(), subject.key("visits")));
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
             let counter = counter.clone();

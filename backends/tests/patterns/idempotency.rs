@@ -86,7 +86,7 @@ pub(crate) async fn a_dead_ones_deadline_passes(subject: &mut Subject) {
 
 pub(crate) async fn it_is_run_once_although_replies_are_lost(subject: &mut Subject) {
     let lossy = Lossy::new(subject.store(), 3);
-    let orders = Idempotency::new(Arc::clone(&lossy), subject.partition("orders"))
+    let orders = Idempotency::new(lossy.store(), subject.partition("orders"))
         .on_duplicate(OnDuplicate::Wait(Duration::from_secs(60)));
     for order in 0..10 {
         let (id, placed) = (id(), AtomicU32::new(0));

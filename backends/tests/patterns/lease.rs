@@ -95,7 +95,7 @@ pub(crate) async fn a_late_write_is_refused(subject: &mut Subject) {
 
 pub(crate) async fn it_is_held_although_replies_are_lost(subject: &mut Subject) {
     let lossy = Lossy::new(subject.store(), 5);
-    let lease = Lease::new(Arc::clone(&lossy), subject.key("lease"), Duration::from_secs(30));
+    let lease = Lease::new(lossy.store(), subject.key("lease"), Duration::from_secs(30));
     let mut last = 0;
     for _ in 0..10 {
         let guard = lease.acquire(PATIENCE).await.unwrap();

@@ -55,6 +55,9 @@ on_every_store! {
     outbox {
         an_order_and_its_events_are_written_as_one
         updates_at_once_keep_all_events
-        of_1000_orders_each_is_placed_once_whatever_is_lost_or_killed
+        an_order_is_placed_once_whatever_is_lost_or_killed_1_of_4
+        an_order_is_placed_once_whatever_is_lost_or_killed_2_of_4
+        an_order_is_placed_once_whatever_is_lost_or_killed_3_of_4
+        an_order_is_placed_once_whatever_is_lost_or_killed_4_of_4
     }
 }

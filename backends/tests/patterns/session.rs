@@ -13,7 +13,12 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub(crate) async fn clicks_at_once_are_all_kept(subject: &mut Subject) {
     let sessions = Sessions::<Vec<u32>>::new(Arc::clone(subject.store()), IDLE);
     let id = sessions.start(&vec![]).await.unwrap();
-    let clicks = (0..8).map(|click| sessions.update(&id, move |cart| Ok(cart.push(click))));
+    let clicks = (0..8).map(|click| {
+        sessions.update(&id, move |cart| {
+            cart.push(click);
+            Ok(())
+        })
+    });
     for click in futures::future::join_all(clicks).await {
         assert_eq!(click.unwrap(), Some(()));
     }
@@ -85,7 +90,7 @@ pub(crate) async fn requests_of_tower_sessions_lose_nothing(subject: &mut Subjec
 /// One after the other, since where others write in between, a store may not be able to tell.
 pub(crate) async fn saves_are_applied_once_although_replies_are_lost(subject: &mut Subject) {
     let lossy = Lossy::new(subject.store(), 9);
-    let store = Arc::new(TowerSessions::new(Arc::clone(&lossy)));
+    let store = Arc::new(TowerSessions::new(lossy.store()));
     let visitor = Session::new(None, Arc::clone(&store), None);
     visitor.insert("cart", Vec::<u32>::new()).await.unwrap();
     visitor.save().await.unwrap();

@@ -16,6 +16,10 @@ macro_rules! on_every_store {
             redis
             #[cfg(all(feature = "dynamodb", unix))]
             dynamodb
+            #[cfg(all(feature = "azure-table", unix))]
+            azure_table
+            #[cfg(all(feature = "firestore", unix))]
+            firestore
         } {$($group { $($case)+ })+} }
     };
     (@stores { $($(#[$attribute:meta])* $store:ident)+ } $groups:tt) => {
@@ -91,4 +95,40 @@ pub(crate) async fn dynamodb() -> Subject {
         (config, server)
     });
     Subject::new(DynamoDbStore::new(local.await.0.clone()).unwrap())
+}
+
+#[cfg(all(feature = "azure-table", unix))]
+pub(crate) async fn azure_table() -> Subject {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use statestore::AzureTableStore;
+    use statestore::azure_table::AzureTableConfig;
+    use statestore_conformance::servers::azurite::AzuriteServer;
+    static SERVER: tokio::sync::OnceCell<AzuriteServer> = tokio::sync::OnceCell::const_new();
+    // Azurite looks through all of a table for a scan.
+    static TABLES: AtomicU64 = AtomicU64::new(0);
+    let server = SERVER.get_or_init(async || AzuriteServer::start().await.unwrap());
+    let table = format!("patterns{}", TABLES.fetch_add(1, Ordering::Relaxed));
+    let config = AzureTableConfig::emulator(table)
+        .with_endpoint(server.await.endpoint())
+        .with_timeout(std::time::Duration::from_secs(30));
+    let store = AzureTableStore::new(config).unwrap();
+    store.create_table().await.unwrap();
+    Subject::new(store)
+}
+
+#[cfg(all(feature = "firestore", unix))]
+pub(crate) async fn firestore() -> Subject {
+    use std::time::Duration;
+
+    use statestore::FirestoreStore;
+    use statestore::firestore::FirestoreConfig;
+    use statestore_conformance::servers::firestore::FirestoreServer;
+    static SERVER: tokio::sync::OnceCell<FirestoreServer> = tokio::sync::OnceCell::const_new();
+    let server = SERVER.get_or_init(async || FirestoreServer::start().await.unwrap());
+    let config = FirestoreConfig::new("statestore-test", "patterns")
+        .with_emulator(server.await.addr().to_string())
+        .with_timeout(Duration::from_secs(30))
+        .with_connect_timeout(Duration::from_secs(30));
+    Subject::new(FirestoreStore::new(config).unwrap())
 }

@@ -163,7 +163,10 @@ pub(crate) async fn an_old_schema_is_upgraded(subject: &mut Subject) {
         r#"{"schema_version":3,"state":{"items":[["lamp",1]]}}"#
     );
     let error = old
-        .update(&key, |cart| Ok(*cart = Some(Cart::default())))
+        .update(&key, |cart| {
+            *cart = Some(Cart::default());
+            Ok(())
+        })
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
@@ -173,7 +176,7 @@ pub(crate) async fn an_old_schema_is_upgraded(subject: &mut Subject) {
 pub(crate) async fn updates_are_applied_once_although_replies_are_lost(subject: &mut Subject) {
     let key = subject.key("cart");
     let lossy = Lossy::new(subject.store(), 7);
-    let carts = Typed::<Cart>::new(Arc::clone(&lossy));
+    let carts = Typed::<Cart>::new(lossy.store());
     for item in 0..30 {
         let added = carts.update(&key, |cart| {
             cart.get_or_insert_default().items.push(item.to_string());

@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Group, Process, Program, ServerError, answers_http, cache_folder, free_port};
+use super::cache::cache;
+use super::http::answers;
+use super::{Group, Process, Program, ServerError, free_port};
 
 /// The npm package's version, as in `scripts/setup-azurite`.
 const VERSION: &str = "3.35.0";
@@ -57,9 +59,7 @@ impl AzuriteServer {
             .arg("600");
         let process = Process::spawn(&group, "Azurite", &group.folder().join("server"), program)?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        process
-            .wait_until_ready(LONGEST_START, || answers_http(addr))
-            .await?;
+        process.wait_until_ready(LONGEST_START, || answers(addr)).await?;
         Ok(Self { process, addr })
     }
 
@@ -84,7 +84,7 @@ impl AzuriteServer {
 
 /// The folder that `scripts/setup-azurite` fills, if it is filled.
 fn folder() -> Option<PathBuf> {
-    let folder = cache_folder()?.join(format!("azurite-{VERSION}"));
+    let folder = cache()?.join(format!("azurite-{VERSION}"));
     folder.join(MAIN).is_file().then_some(folder)
 }
 

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
-/// The folder in which the scripts `scripts/setup-…` keep the servers that they fetch or build.
-pub(super) fn cache_folder() -> Option<PathBuf> {
+/// The folder in which test servers are kept: `${STATESTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/statestore}`, as in the
+/// scripts that fill it.
+pub(super) fn cache() -> Option<PathBuf> {
     let variable = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

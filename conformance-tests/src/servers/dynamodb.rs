@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Group, Process, Program, ServerError, answers_http, cache_folder, free_port};
+use super::cache::cache;
+use super::http::answers;
+use super::{Group, Process, Program, ServerError, free_port};
 
 /// The npm package's version, as in `scripts/setup-dynamodb`.
 const VERSION: &str = "2.9.30";
@@ -55,9 +57,7 @@ impl DynamoDbServer {
             .arg(port.to_string());
         let process = Process::spawn(&group, "DynamoDB Local", &group.folder().join("server"), program)?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        process
-            .wait_until_ready(LONGEST_START, || answers_http(addr))
-            .await?;
+        process.wait_until_ready(LONGEST_START, || answers(addr)).await?;
         Ok(Self { process, addr })
     }
 
@@ -82,7 +82,7 @@ impl DynamoDbServer {
 
 /// The folder that `scripts/setup-dynamodb` fills, if it is filled.
 fn folder() -> Option<PathBuf> {
-    let folder = cache_folder()?.join(format!("dynamodb-local-{VERSION}"));
+    let folder = cache()?.join(format!("dynamodb-local-{VERSION}"));
     folder.join("DynamoDBLocal.jar").is_file().then_some(folder)
 }
 

@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 
 use super::ServerError;
 
-/// Whether there is an HTTP server, which may answer this with an error.
-pub(super) async fn answers_http(addr: SocketAddr) -> Result<(), ServerError> {
+/// Whether there is an HTTP server: whatever it answers, it speaks HTTP.
+pub(super) async fn answers(addr: SocketAddr) -> Result<(), ServerError> {
     let attempt = async {
         let mut socket = TcpStream::connect(addr).await?;
         socket

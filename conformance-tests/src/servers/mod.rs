@@ -22,6 +22,7 @@
 //!
 //! - [`azurite`]: Azurite, for Azure Table Storage.
 //! - [`dynamodb`]: DynamoDB Local.
+//! - [`firestore`]: hidane, an emulator of Firestore.
 //! - [`redis`]: Redis or Valkey, standalone, Cluster and Sentinel.
 //! - [`Group`], [`Process`], [`free_port`], [`wait_for`]: what they are made of, for further services.
 
@@ -29,6 +30,7 @@ pub mod azurite;
 mod cache;
 pub mod dynamodb;
 mod error;
+pub mod firestore;
 mod group;
 mod http;
 mod port;
@@ -36,10 +38,8 @@ mod process;
 pub mod redis;
 mod wait;
 
-use self::cache::cache_folder;
 pub use self::error::ServerError;
 pub use self::group::Group;
-use self::http::answers_http;
 pub use self::port::{BUS_OFFSET, free_port};
 pub use self::process::{Process, Program};
 pub use self::wait::wait_for;

@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
+use futures::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use statestore_api::{
@@ -107,9 +109,12 @@ where
             attempts: waiting.attempts.saturating_add(1),
             event: waiting.event.clone(),
         };
-        let handled = tokio::select! {
-            handled = handler(event.clone()) => handled,
-            () = guard.lost() => return Err(LeaseError::Lost { token: guard.token() }.into()),
+        let handled = match select(pin!(handler(event.clone())), pin!(guard.lost())).await {
+            Either::Left((handled, _)) => handled,
+            Either::Right(_) => {
+                let token = guard.token();
+                return Err(LeaseError::Lost { token }.into());
+            }
         };
         let unchanged = Precondition::Matches(entry.version);
         let Err(error) = handled else {

@@ -21,7 +21,11 @@ use crate::Typed;
 /// let sessions = Sessions::<Vec<String>>::new(MemoryStore::new(), Duration::from_secs(1800));
 ///
 /// let id = sessions.start(&vec![]).await?; // its text goes into a cookie
-/// sessions.update(&id, |cart| Ok(cart.push("lamp".to_owned()))).await?;
+/// let add = sessions.update(&id, |cart| {
+///     cart.push("lamp".to_owned());
+///     Ok(())
+/// });
+/// assert!(add.await?.is_some());
 /// assert_eq!(sessions.get(&id).await?, Some(vec!["lamp".to_owned()]));
 ///
 /// sessions.end(&id).await?;

@@ -71,10 +71,12 @@ impl Cluster {
         node.clone()
     }
 
-    async fn map(&self) -> Result<Arc<Map>, Failure> {
+    async fn map(self: &Arc<Self>) -> Result<Arc<Map>, Failure> {
         let usable = |map: &Arc<Map>| !map.stale.load(Ordering::Acquire);
-        let last = self.map.peek();
-        self.map.get(usable, || self.learn(last)).await
+        let (last, cluster) = (self.map.peek(), self.clone());
+        self.map
+            .get(usable, || async move { cluster.learn(last).await })
+            .await
     }
 
     /// Asks some nodes, and takes the first answer.
@@ -130,12 +132,12 @@ impl Cluster {
         })
     }
 
-    pub(super) async fn call(&self, call: &Call) -> Result<Answer, Failure> {
+    pub(super) async fn call(self: &Arc<Self>, call: &Call) -> Result<Answer, Failure> {
         self.follow(call, None).await
     }
 
     /// Sends a call to whom the slot belongs, or where `refused` points, and then to wherever it is sent on.
-    async fn follow(&self, call: &Call, refused: Option<Failure>) -> Result<Answer, Failure> {
+    async fn follow(self: &Arc<Self>, call: &Call, refused: Option<Failure>) -> Result<Answer, Failure> {
         let mut map = self.map().await?;
         let mut answer = match refused {
             Some(failure) => Err(failure),
@@ -186,7 +188,7 @@ impl Cluster {
         }
     }
 
-    pub(super) async fn call_all(&self, calls: &[Call]) -> Vec<Result<Value, Failure>> {
+    pub(super) async fn call_all(self: &Arc<Self>, calls: &[Call]) -> Vec<Result<Value, Failure>> {
         let map = match self.map().await {
             Ok(map) => map,
             Err(failure) => return vec![Err(failure); calls.len()],
@@ -227,7 +229,7 @@ impl Cluster {
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    pub(super) async fn primaries(&self) -> Result<(Vec<Arc<Node>>, u64), Failure> {
+    pub(super) async fn primaries(self: &Arc<Self>) -> Result<(Vec<Arc<Node>>, u64), Failure> {
         let map = self.map().await?;
         Ok((map.primaries.clone(), map.fingerprint))
     }

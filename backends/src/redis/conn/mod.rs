@@ -79,8 +79,8 @@ impl Call {
 #[derive(Debug)]
 pub(super) enum Servers {
     Single(Arc<Node>),
-    Cluster(Cluster),
-    Sentinel(Sentinel),
+    Cluster(Arc<Cluster>),
+    Sentinel(Arc<Sentinel>),
 }
 
 impl Servers {
@@ -91,9 +91,9 @@ impl Servers {
             Topology::Single(address) => {
                 Self::Single(Arc::new(Node::new(address.clone(), config, &settings)))
             }
-            Topology::Cluster(seeds) => Self::Cluster(Cluster::new(seeds, config, settings)),
+            Topology::Cluster(seeds) => Self::Cluster(Arc::new(Cluster::new(seeds, config, settings))),
             Topology::Sentinel { sentinels, service } => {
-                Self::Sentinel(Sentinel::new(sentinels, service, config, settings))
+                Self::Sentinel(Arc::new(Sentinel::new(sentinels, service, config, settings)))
             }
         }
     }

@@ -93,27 +93,57 @@ impl Drop for Closes {
 
 /// One connection to a server, in its place: everybody who needs it while it is being made waits for the same attempt.
 pub(super) struct Lane {
+    way: Arc<Way>,
+    live: Shared<Live>,
+}
+
+/// How to connect to a server.
+struct Way {
     address: Address,
     credentials: Credentials,
     settings: Arc<Settings>,
-    live: Shared<Live>,
 }
 
 impl Lane {
     pub(super) fn new(address: Address, credentials: Credentials, settings: Arc<Settings>) -> Self {
-        Self {
+        let way = Way {
             address,
             credentials,
             settings,
+        };
+        Self {
+            way: Arc::new(way),
             live: Shared::default(),
         }
     }
 
     async fn live(&self) -> Result<Live, Failure> {
         let usable = |live: &Live| !live.closed.load(Ordering::Acquire);
-        self.live.get(usable, || self.connect()).await
+        let way = self.way.clone();
+        self.live.get(usable, || async move { way.connect().await }).await
     }
 
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut live = self.live().await?;
+        match live.connection.send_packed_command(command).await {
+            Ok(value) => value.extract_error().map_err(Failure::of_sent),
+            Err(error) => Err(lost(&live, error)),
+        }
+    }
+
+    /// The answers to all commands, each with its own error.
+    pub(super) async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        let mut live = self.live().await?;
+        let sent = live.connection.send_packed_commands(commands, 0, commands.len());
+        match sent.await {
+            Ok(values) if values.len() == commands.len() => Ok(values),
+            Ok(_) => Err(Failure::Strange("the server gave another number of answers")),
+            Err(error) => Err(lost(&live, error)),
+        }
+    }
+}
+
+impl Way {
     async fn connect(&self) -> Result<Live, Failure> {
         let attempt = tokio::time::timeout(self.settings.connect_timeout, self.attempt()).await;
         attempt
@@ -158,25 +188,6 @@ impl Lane {
         }
         Ok(live)
     }
-
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut live = self.live().await?;
-        match live.connection.send_packed_command(command).await {
-            Ok(value) => value.extract_error().map_err(Failure::of_sent),
-            Err(error) => Err(lost(&live, error)),
-        }
-    }
-
-    /// The answers to all commands, each with its own error.
-    pub(super) async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        let mut live = self.live().await?;
-        let sent = live.connection.send_packed_commands(commands, 0, commands.len());
-        match sent.await {
-            Ok(values) if values.len() == commands.len() => Ok(values),
-            Ok(_) => Err(Failure::Strange("the server gave another number of answers")),
-            Err(error) => Err(lost(&live, error)),
-        }
-    }
 }
 
 /// After a time-out too the next request takes a new connection: a connection to a machine that is gone breaks late.
@@ -191,7 +202,7 @@ fn lost(live: &Live, error: RedisError) -> Failure {
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane")
-            .field("address", &self.address)
+            .field("address", &self.way.address)
             .finish_non_exhaustive()
     }
 }
@@ -223,7 +234,7 @@ impl Node {
     }
 
     pub(super) fn address(&self) -> &Address {
-        &self.lane.address
+        &self.lane.way.address
     }
 
     /// Sends a call, and again with the script's source if the server does not know the script.

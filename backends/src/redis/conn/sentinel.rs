@@ -53,10 +53,13 @@ impl Sentinel {
         }
     }
 
-    async fn primary(&self) -> Result<Primary, Failure> {
+    async fn primary(self: &Arc<Self>) -> Result<Primary, Failure> {
         let usable = |primary: &Primary| !primary.gone.load(Ordering::Acquire);
         let last = self.primary.peek().map(|primary| primary.node);
-        self.primary.get(usable, || self.find(last)).await
+        let sentinel = self.clone();
+        self.primary
+            .get(usable, || async move { sentinel.find(last).await })
+            .await
     }
 
     /// The primary of the first sentinel to name a server that says it is one. A sentinel that has slept through a failover
@@ -94,7 +97,7 @@ impl Sentinel {
         }
     }
 
-    pub(super) async fn call(&self, call: &Call) -> Result<Answer, Failure> {
+    pub(super) async fn call(self: &Arc<Self>, call: &Call) -> Result<Answer, Failure> {
         let primary = self.primary().await?;
         match primary.node.call(call, false).await {
             Err(failure) if failure.is_of_place() => {
@@ -109,7 +112,7 @@ impl Sentinel {
         }
     }
 
-    pub(super) async fn call_all(&self, calls: &[Call]) -> Vec<Result<Value, Failure>> {
+    pub(super) async fn call_all(self: &Arc<Self>, calls: &[Call]) -> Vec<Result<Value, Failure>> {
         let primary = match self.primary().await {
             Ok(primary) => primary,
             Err(failure) => return vec![Err(failure); calls.len()],
@@ -122,7 +125,7 @@ impl Sentinel {
         answers
     }
 
-    pub(super) async fn primaries(&self) -> Result<(Vec<Arc<Node>>, u64), Failure> {
+    pub(super) async fn primaries(self: &Arc<Self>) -> Result<(Vec<Arc<Node>>, u64), Failure> {
         let node = self.primary().await?.node;
         let address = node.address().to_string();
         Ok((vec![node], stable_hash([address.as_bytes()])))

@@ -1,13 +1,17 @@
 //! A thing that is made when it is first needed, by one for all who wait for it, and anew when it is of no use any more.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::OnceCell;
+use futures::FutureExt as _;
+use futures::future::{self, BoxFuture};
 
 use crate::redis::error::Failure;
 
-/// A place for one `T`. Who drops the future that makes it leaves that to the next one.
-pub(super) struct Shared<T>(Mutex<Arc<OnceCell<Result<T, Failure>>>>);
+/// A `T` that is made or being made.
+type Making<T> = future::Shared<BoxFuture<'static, Result<T, Failure>>>;
+
+/// A place for one `T`.
+pub(super) struct Shared<T>(Mutex<Option<Making<T>>>);
 
 impl<T> Default for Shared<T> {
     fn default() -> Self {
@@ -15,29 +19,89 @@ impl<T> Default for Shared<T> {
     }
 }
 
-impl<T: Clone> Shared<T> {
+impl<T: Clone + Send + Sync + 'static> Shared<T> {
     /// What is there if it is `usable`; else what `make` makes. A failure is for those who wait for it, and no longer.
+    ///
+    /// It is made in a task of its own: who waits for it may be a future that nobody polls for a while, such as one in a
+    /// stream's buffer, and all others who need it would wait for that one.
     pub(super) async fn get<F>(
         &self,
         usable: impl Fn(&T) -> bool,
         make: impl FnOnce() -> F,
     ) -> Result<T, Failure>
     where
-        F: Future<Output = Result<T, Failure>>,
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
-        let place = {
+        let making = {
             let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if place.get().is_some_and(|made| !made.as_ref().is_ok_and(&usable)) {
-                *place = Arc::default();
+            let is_over = |making: &Making<T>| {
+                let made = making.peek();
+                made.is_some_and(|made| !made.as_ref().is_ok_and(&usable))
+            };
+            match &*place {
+                Some(making) if !is_over(making) => making.clone(),
+                _ => {
+                    let task = tokio::spawn(make());
+                    let making = async { task.await.unwrap_or_else(|_| Err(Failure::cut_short())) };
+                    place.insert(making.boxed().shared()).clone()
+                }
             }
-            place.clone()
         };
-        place.get_or_init(make).await.clone()
+        making.await
     }
 
     /// What is there, if it is made.
     pub(super) fn peek(&self) -> Option<T> {
         let place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        place.get().and_then(|made| made.as_ref().ok()).cloned()
+        place.as_ref()?.peek()?.as_ref().ok().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    fn always(_: &u32) -> bool {
+        true
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_one_who_is_not_polled() {
+        let (place, go) = (Shared::default(), Arc::new(Notify::new()));
+        let make = || {
+            let go = go.clone();
+            async move {
+                go.notified().await;
+                Ok(1)
+            }
+        };
+        // It begins to make it, and then is left alone.
+        let mut first = Box::pin(place.get(always, make));
+        let begun = future::poll_fn(|context| Poll::Ready(first.as_mut().poll(context))).await;
+        assert!(begun.is_pending());
+        go.notify_one();
+        let second = place.get(always, || async { unreachable!("it is being made") });
+        assert!(matches!(second.await, Ok(1)));
+        assert!(matches!(first.await, Ok(1)));
+    }
+
+    #[tokio::test]
+    async fn what_has_failed_or_is_of_no_use_is_made_anew() {
+        let place = Shared::default();
+        let failed = place.get(always, || async { Err(Failure::NoHolder) }).await;
+        assert!(matches!(failed, Err(Failure::NoHolder)));
+        assert_eq!(place.peek(), None);
+        assert!(matches!(place.get(always, || async { Ok(1) }).await, Ok(1)));
+        assert!(matches!(place.get(always, || async { Ok(2) }).await, Ok(1)));
+        assert!(matches!(
+            place.get(|made| *made > 1, || async { Ok(2) }).await,
+            Ok(2)
+        ));
+        assert_eq!(place.peek(), Some(2));
     }
 }

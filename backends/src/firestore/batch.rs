@@ -1,0 +1,166 @@
+//! Reads of documents by name: GetDocument of one, BatchGetDocuments of more, which answers in a stream.
+
+use std::collections::{HashMap, HashSet};
+
+use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_request::ConsistencySelector;
+use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_response::Result as Answer;
+use firestore::gcloud_sdk::google::firestore::v1::transaction_options::{Mode, ReadWrite};
+use firestore::gcloud_sdk::google::firestore::v1::{
+    BatchGetDocumentsRequest, Document, DocumentMask, GetDocumentRequest, TransactionOptions,
+};
+use firestore::gcloud_sdk::tonic::Code;
+use futures::stream::{self, StreamExt as _};
+use statestore_api::backend::check;
+use statestore_api::{Entry, Error, Key, Result};
+
+use super::FirestoreStore;
+use super::codec::{Found, WITHOUT_VALUE};
+use super::connection::{streamed, to_its_end, unary};
+use crate::batch::{again, in_order};
+
+/// How many documents are asked for in one request. Firestore has no limit but the request's 10 MiB, and answers in a stream.
+const CHUNK: usize = 1000;
+
+/// How many chunks are under way at once.
+const CONCURRENCY: usize = 4;
+
+/// What is read of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parts {
+    All,
+    /// All but the value.
+    Meta,
+}
+
+impl FirestoreStore {
+    /// The document of `key`, expired or not.
+    pub(super) async fn find(&self, key: &Key, parts: Parts) -> Result<Option<Found>> {
+        let document = self.document(key, parts).await?;
+        document
+            .map(|document| Found::decode(key, document, parts == Parts::All))
+            .transpose()
+    }
+
+    async fn document(&self, key: &Key, parts: Parts) -> Result<Option<Document>> {
+        let name = self.names.document(key);
+        let request = GetDocumentRequest {
+            name: name.clone(),
+            mask: mask(parts),
+            ..Default::default()
+        };
+        let mut client = self.connection.client().await?;
+        let context = self.context(false);
+        let request = unary(request, context.timeout);
+        match to_its_end(async move { client.get_document(request).await }).await {
+            Ok(document) => Ok(Some(document.into_inner())),
+            Err(status) if status.code() != Code::NotFound => Err(context.error(status)),
+            // The document is missing, or the whole database: the words tell, and where they do not, BatchGetDocuments does.
+            Err(status) if status.message().contains(&name) => Ok(None),
+            Err(_) => {
+                let keys = std::slice::from_ref(key);
+                let mut documents = self.documents(keys, parts, false).await?.documents;
+                Ok(documents.pop().flatten())
+            }
+        }
+    }
+
+    /// The documents of these keys, which are told apart, in their order. If `locked`, in a transaction that has to be ended.
+    pub(super) async fn documents(&self, keys: &[Key], parts: Parts, locked: bool) -> Result<Documents> {
+        let mut places = HashMap::with_capacity(keys.len());
+        let mut names = Vec::with_capacity(keys.len());
+        for (place, key) in keys.iter().enumerate() {
+            let name = self.names.document(key);
+            places.insert(name.clone(), place);
+            names.push(name);
+        }
+        let request = BatchGetDocumentsRequest {
+            database: self.names.database().to_owned(),
+            documents: names,
+            mask: mask(parts),
+            consistency_selector: locked.then(|| {
+                ConsistencySelector::NewTransaction(TransactionOptions {
+                    mode: Some(Mode::ReadWrite(ReadWrite::default())),
+                })
+            }),
+            ..Default::default()
+        };
+        let mut client = self.connection.client().await?;
+        let context = self.context(false);
+        let request = streamed(request, context.timeout);
+        let mut found = Documents {
+            documents: vec![None; keys.len()],
+            transaction: Vec::new(),
+        };
+        let read = to_its_end(async move {
+            let mut answers = client.batch_get_documents(request).await?.into_inner();
+            while let Some(answer) = answers.message().await? {
+                if !answer.transaction.is_empty() {
+                    found.transaction = answer.transaction;
+                }
+                if let Some(Answer::Found(document)) = answer.result
+                    && let Some(place) = places.get(&document.name)
+                {
+                    found.documents[*place] = Some(document);
+                }
+            }
+            Ok(found)
+        });
+        read.await.map_err(|status| context.error(status))
+    }
+
+    pub(super) async fn get_all(&self, keys: &[Key]) -> Vec<Result<Option<Entry>>> {
+        // A key that is refused does not stop the others, and each is asked for once.
+        let mut seen = HashSet::new();
+        let wanted: Vec<Key> = keys
+            .iter()
+            .filter(|key| check::key(&self.capabilities, key).is_ok() && seen.insert(*key))
+            .cloned()
+            .collect();
+        let chunks: Vec<Vec<Key>> = wanted.chunks(CHUNK).map(<[Key]>::to_vec).collect();
+        let chunks: Vec<HashMap<Key, Result<Option<Entry>>>> = stream::iter(chunks)
+            .map(|chunk| self.get_chunk(chunk))
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        in_order(keys, chunks.into_iter().flatten().collect(), |key| {
+            check::key(&self.capabilities, key)
+        })
+    }
+
+    async fn get_chunk(&self, keys: Vec<Key>) -> HashMap<Key, Result<Option<Entry>>> {
+        let documents = match self.documents(&keys, Parts::All, false).await {
+            Ok(found) => found.documents,
+            Err(error) => return all_failed(keys, error),
+        };
+        let now = self.now();
+        let entry = |key: &Key, document: Document| Found::decode(key, document, true)?.entry(key, now);
+        keys.into_iter()
+            .zip(documents)
+            .filter_map(|(key, document)| {
+                let entry = entry(&key, document?);
+                Some((key, entry))
+            })
+            .collect()
+    }
+}
+
+/// What is read of a document; `None`: all.
+fn mask(parts: Parts) -> Option<DocumentMask> {
+    (parts == Parts::Meta).then(|| DocumentMask {
+        field_paths: WITHOUT_VALUE.map(str::to_owned).to_vec(),
+    })
+}
+
+/// What a read of several documents found.
+pub(super) struct Documents {
+    pub(super) documents: Vec<Option<Document>>,
+    /// The transaction that was begun; empty if none was.
+    pub(super) transaction: Vec<u8>,
+}
+
+fn all_failed<T>(mut keys: Vec<Key>, error: Error) -> HashMap<Key, Result<T>> {
+    let last = keys.pop();
+    let mut failed: HashMap<Key, Result<T>> = keys.into_iter().map(|key| (key, Err(again(&error)))).collect();
+    failed.extend(last.map(|last| (last, Err(error))));
+    failed
+}
