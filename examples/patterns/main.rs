@@ -34,6 +34,6 @@ async fn main() -> Result<(), BoxError> {
         orders::place(store.clone(), "event-1", "lamp").await?;
         println!("{} events delivered", orders::deliver(store.clone()).await?);
     }
-    http::app(store);
+    let _served_by_axum = http::app(store);
     Ok(())
 }

@@ -62,7 +62,7 @@ use crate::{
 /// - An `Exists` or an unconditional mutation is applied **at least once** when it is retried: if it was overwritten more often than
 ///   the entry remembers, or deleted, it is applied again.
 /// - Where [`blind_puts_forget`](Capabilities::blind_puts_forget), a put without a condition makes the entry forget the
-///   writes before it.
+///   writes before it, and an attempt of it that arrives after its retry was answered is applied again.
 /// - Where a retry cannot tell whether an earlier attempt was applied, it is
 ///   [`Indeterminate`](crate::Error::Indeterminate), never a conflict and never a success. Say which attempt a call is by
 ///   [`Attempt`](crate::Attempt).

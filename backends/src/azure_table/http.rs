@@ -35,7 +35,7 @@ const LONGEST_TURN: Duration = Duration::from_millis(100);
 /// Why no answer came.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// There is no connection, or it took no request.
+    /// There is no connection.
     NotSent(BoxError),
     /// No connection was there in time.
     ConnectTimeout(Duration),
@@ -114,8 +114,8 @@ impl Http {
                         request = unsent;
                         continue;
                     }
-                    Some(_) => return Err(Failure::NotSent(error.into_error().into())),
-                    None => return Err(Failure::Broken(error.into_error())),
+                    // Whether a new connection that is closed at once has taken it is a matter of chance, and not told apart.
+                    _ => return Err(Failure::Broken(error.into_error())),
                 },
             };
             let (head, body) = response.into_parts();

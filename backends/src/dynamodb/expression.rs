@@ -189,7 +189,7 @@ impl Expressions {
 
 #[cfg(test)]
 mod tests {
-    use statestore_api::{Key, WriteId};
+    use statestore_api::{Bytes, Key, WriteId};
 
     use super::*;
 

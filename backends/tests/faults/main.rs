@@ -9,7 +9,12 @@
     reason = "also in the helpers of tests"
 )]
 #![cfg_attr(
-    not(all(feature = "dynamodb", feature = "redis")),
+    not(all(
+        feature = "azure-table",
+        feature = "dynamodb",
+        feature = "firestore",
+        feature = "redis"
+    )),
     allow(dead_code, unused_imports, reason = "what is for backends that are left out")
 )]
 

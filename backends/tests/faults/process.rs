@@ -85,3 +85,42 @@ async fn dynamodb_is_suspended() {
         () = suspend_and_resume(server.process(), Rng::with_seed(plan.seed)) => {}
     }
 }
+
+#[cfg(feature = "azure-table")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn azurite_is_suspended() {
+    use statestore::AzureTableStore;
+    use statestore::azure_table::AzureTableConfig;
+    use statestore_conformance::servers::azurite::AzuriteServer;
+
+    let server = AzuriteServer::start().await.unwrap();
+    let config = AzureTableConfig::emulator("process").with_endpoint(server.endpoint());
+    AzureTableStore::new(config)
+        .unwrap()
+        .create_table()
+        .await
+        .unwrap();
+    let plan = plan(Duration::from_secs(8));
+    let url = format!(
+        "azure-table:///process?emulator=true&endpoint={}&{PATIENCE}",
+        server.endpoint()
+    );
+    tokio::select! {
+        _ = check(Direct(url), &plan) => {}
+        () = suspend_and_resume(server.process(), Rng::with_seed(plan.seed)) => {}
+    }
+}
+
+#[cfg(feature = "firestore")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn firestore_is_suspended() {
+    use statestore_conformance::servers::firestore::FirestoreServer;
+
+    let server = FirestoreServer::start().await.unwrap();
+    let plan = plan(Duration::from_secs(8));
+    let url = format!("firestore://process/state?emulator={}&{PATIENCE}", server.addr());
+    tokio::select! {
+        _ = check(Direct(url), &plan) => {}
+        () = suspend_and_resume(server.process(), Rng::with_seed(plan.seed)) => {}
+    }
+}

@@ -56,6 +56,10 @@ tests! {
     redis,
     #[cfg(feature = "dynamodb")]
     dynamodb,
+    #[cfg(feature = "azure-table")]
+    azure_table,
+    #[cfg(feature = "firestore")]
+    firestore,
 }
 
 #[cfg(feature = "redis")]
@@ -87,5 +91,44 @@ async fn dynamodb() -> Backend {
         server: SERVER.get_or_init(start).await.addr(),
         protocol: Protocol::Http1,
         url: |addr| format!("dynamodb://faults?endpoint=http://{addr}&credentials=made-up&"),
+    }
+}
+
+#[cfg(feature = "azure-table")]
+async fn azure_table() -> Backend {
+    use statestore::AzureTableStore;
+    use statestore::azure_table::AzureTableConfig;
+    use statestore_conformance::servers::azurite::AzuriteServer;
+    use tokio::sync::OnceCell;
+
+    static SERVER: OnceCell<AzuriteServer> = OnceCell::const_new();
+    let start = async || {
+        let server = AzuriteServer::start().await.unwrap();
+        let config = AzureTableConfig::emulator("faults").with_endpoint(server.endpoint());
+        AzureTableStore::new(config)
+            .unwrap()
+            .create_table()
+            .await
+            .unwrap();
+        server
+    };
+    Backend {
+        server: SERVER.get_or_init(start).await.addr(),
+        protocol: Protocol::Http1,
+        url: |addr| format!("azure-table:///faults?emulator=true&endpoint=http://{addr}/devstoreaccount1&"),
+    }
+}
+
+#[cfg(feature = "firestore")]
+async fn firestore() -> Backend {
+    use statestore_conformance::servers::firestore::FirestoreServer;
+    use tokio::sync::OnceCell;
+
+    static SERVER: OnceCell<FirestoreServer> = OnceCell::const_new();
+    let start = async || FirestoreServer::start().await.unwrap();
+    Backend {
+        server: SERVER.get_or_init(start).await.addr(),
+        protocol: Protocol::Http2,
+        url: |addr| format!("firestore://faults/state?emulator={addr}&"),
     }
 }

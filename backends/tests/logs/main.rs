@@ -2,7 +2,7 @@
 //! whose values and credentials are canaries.
 //!
 //! Targets of the SDKs that do show them are those that `docs/logs.md` names.
-#![cfg(all(unix, feature = "dynamodb", feature = "redis"))]
+#![cfg(all(unix, feature = "dynamodb", feature = "firestore", feature = "redis"))]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt as _};
 use statestore::StateStore;
 use statestore_conformance::servers::dynamodb::DynamoDbServer;
+use statestore_conformance::servers::firestore::FirestoreServer;
 use statestore_conformance::servers::redis::{RedisOptions, RedisServer};
 use statestore_conformance::{Subject, contract};
 
@@ -65,6 +66,8 @@ async fn child() {
         .await
         .unwrap();
     suite(&format!("{}?{PATIENT}", redis.url())).await;
+    let of_redis = check("Redis", &watch);
+
     let dynamodb = DynamoDbServer::start().await.unwrap();
     let url = format!(
         "dynamodb://logs?region=eu-central-1&endpoint={}",
@@ -77,10 +80,24 @@ async fn child() {
         .await
         .unwrap();
     suite(&format!("{url}&{PATIENT}")).await;
+    let of_dynamodb = check("DynamoDB", &watch);
 
-    let (lines, leaks) = watch.seen();
-    println!("{lines} log lines; canaries in those of {leaks:?}");
+    // (The emulator takes no credentials.)
+    let firestore = FirestoreServer::start().await.unwrap();
+    suite(&format!(
+        "firestore://logs/state?emulator={}&{PATIENT}",
+        firestore.addr()
+    ))
+    .await;
+    let of_firestore = check("Firestore", &watch);
+    let lines = of_redis + of_dynamodb + of_firestore;
     assert!(lines > 1_000, "everything is logged");
+}
+
+/// What a backend has logged is what the documentation says. Returns how many lines it was.
+fn check(backend: &str, watch: &Watch) -> u64 {
+    let (lines, leaks) = watch.take();
+    println!("{backend}: {lines} log lines; canaries in those of {leaks:?}");
     for (target, leak) in &leaks {
         assert!(
             !target.starts_with("statestore"),
@@ -91,9 +108,10 @@ async fn child() {
             (true, true) => "values and credentials",
             (false, true) => "credentials",
         };
-        let row = format!("| `{target}` | DynamoDB | {shows} |");
+        let row = format!("| `{target}` | {backend} | {shows} |");
         assert!(DOCUMENTED.contains(&row), "docs/logs.md has no row `{row}`");
     }
+    lines
 }
 
 /// The contract on the store of a URL.

@@ -46,10 +46,10 @@ impl Watch {
         watch
     }
 
-    /// How many lines there were, and the targets of those with a canary.
-    pub(crate) fn seen(&self) -> (u64, BTreeMap<String, Leak>) {
-        let leaks = self.0.leaks.lock().unwrap().clone();
-        (self.0.lines.load(Ordering::SeqCst), leaks)
+    /// How many lines there were since the last time, and the targets of those with a canary.
+    pub(crate) fn take(&self) -> (u64, BTreeMap<String, Leak>) {
+        let leaks = std::mem::take(&mut *self.0.leaks.lock().unwrap());
+        (self.0.lines.swap(0, Ordering::SeqCst), leaks)
     }
 
     /// Looks at a line, unless enough is known of its target.
