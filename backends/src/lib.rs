@@ -40,7 +40,7 @@
 //! | `firestore` | `FirestoreStore` | `firestore://project/collection` | Cloud Run, Firebase and Google Cloud |
 //! | `azure-table` | `AzureTableStore` | `azure-table://account/table` | Azure Functions and whatever runs beside them |
 //!
-//! With the feature `patterns`, which is on by default, [`Typed`](patterns::Typed) holds values of a Rust type, and [`patterns`] has what is built on state:
+//! With the feature `patterns`, which is on by default, `Typed` holds values of a Rust type, and `patterns` has what is built on state:
 //! counters, rate limits, leases, idempotent handlers, sessions, and orders with their events.
 //!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
