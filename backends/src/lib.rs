@@ -54,6 +54,8 @@ mod change;
 mod config;
 mod layers;
 mod open;
+#[cfg(any(feature = "dynamodb", feature = "firestore", feature = "redis"))]
+mod shared;
 
 #[cfg(feature = "azure-table")]
 pub mod azure_table;
