@@ -100,7 +100,7 @@ mod tests {
             let go = go.clone();
             async move {
                 go.notified().await;
-                Ok(1)
+                Ok::<_, Failure>(1)
             }
         };
         // It begins to make it, and then is left alone.
@@ -134,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_wait_are_told_of_one_failure() {
-        let (place, go) = (Shared::default(), Arc::new(Notify::new()));
+        let (place, go) = (Shared::<u32, Failure>::default(), Arc::new(Notify::new()));
         let mut waiting = Vec::new();
         for number in 0..5 {
             let go = go.clone();
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_failed_or_is_of_no_use_is_made_anew() {
-        let place = Shared::default();
+        let place = Shared::<u32, Failure>::default();
         let failed = place.get(always, || async { Err(Failure) }).await;
         assert!(matches!(failed, Err(Failure)));
         assert_eq!(place.peek(), None);
