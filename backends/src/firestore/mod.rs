@@ -115,7 +115,8 @@
 //!
 //! **Retries**: the crate's own are not used, since only the write id makes them safe, and none are made here: [`open`](crate::open()) puts a
 //! [`Retry`](crate::layer::Retry) around the store, and whoever makes it directly does so too. A request whose caller is dropped goes on
-//! to its end, since a server that sees many requests cut off ends their connection.
+//! to its end, since a server that sees many requests cut off ends their connection. After one that was not answered in time the next
+//! takes a new connection, unless the client is the application's own.
 //!
 //! # Hot spots, costs and limits
 //! Firestore splits its documents by the order of their names, as the load grows. Names that follow each other, such as times and
