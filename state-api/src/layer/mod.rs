@@ -20,10 +20,13 @@
 
 mod budget;
 mod call;
+mod observe;
 mod policy;
+mod retries;
 mod retry;
 mod timeout;
 
+pub use observe::{Failure, Observe};
 pub use policy::RetryPolicy;
 pub use retry::Retry;
 pub use timeout::Timeout;

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod logs;
+#[cfg(feature = "opentelemetry")]
+mod metrics;
+mod observe;
 mod outages;
 mod reads;
+mod recorder;
 mod scripted;
 mod timeout;
 mod writes;
