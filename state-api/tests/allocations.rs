@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -48,6 +49,9 @@ fn a_call_through_all_layers_allocates_thrice_more_at_most() {
     assert_eq!(observed, layered, "nobody listens");
     let heard = allocations(&Observe::new(layers()).on_error(|_| ()));
     assert_eq!(heard, layered.map(|count| count + 1), "somebody does");
+
+    let pointer: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    assert_eq!(allocations(&pointer), bare, "a pointer to a store costs nothing");
 
     let more = |count: [u64; 2]| [count[0] - bare[0], count[1] - bare[1]];
     println!("a get and a put: {bare:?} allocations, layered {layered:?}, heard {heard:?}");
