@@ -16,6 +16,7 @@ use statestore::{
 };
 use statestore_conformance::servers::azurite::AzuriteServer;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 const EMULATOR_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -104,6 +105,7 @@ async fn no_secret_and_no_value_is_logged_or_in_an_error() {
     let everything_logged = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::CLOSE)
         .with_writer(everything_logged.clone())
         .with_ansi(false)
         .finish();
