@@ -13,17 +13,19 @@ use http::{Request, Response};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::{MetricExporter, SpanExporter, WithHttpConfig as _};
+use opentelemetry_otlp::{MetricExporter, RetryPolicy, SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-/// How long the collector may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the collector may take. It is beside the function, whose answers wait for it: nothing is sent twice either.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What sends traces and metrics, until it is shut down.
 #[derive(Clone, Debug)]
@@ -43,15 +45,21 @@ impl Telemetry {
             runtime: Handle::current(),
         });
         let resource = Resource::builder().build();
-        let exporter = SpanExporter::builder().with_http();
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_shared_http_client(client.clone())
+            .with_retry_policy(RetryPolicy::disabled());
         let traces = SdkTracerProvider::builder()
             .with_resource(resource.clone())
-            .with_batch_exporter(exporter.with_shared_http_client(client.clone()).build()?)
+            .with_batch_exporter(exporter.build()?)
             .build();
-        let exporter = MetricExporter::builder().with_http();
+        let exporter = MetricExporter::builder()
+            .with_http()
+            .with_shared_http_client(client)
+            .with_retry_policy(RetryPolicy::disabled());
         let metrics = SdkMeterProvider::builder()
             .with_resource(resource)
-            .with_periodic_exporter(exporter.with_shared_http_client(client).build()?)
+            .with_periodic_exporter(exporter.build()?)
             .build();
         opentelemetry::global::set_meter_provider(metrics.clone());
 
@@ -78,13 +86,7 @@ impl Telemetry {
     /// When the collector did not take it. The function's answer should not depend on that.
     pub async fn flush(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         let Self { traces, metrics } = self.clone();
-        // It blocks its thread, and the runtime has to go on sending.
-        tokio::task::spawn_blocking(move || {
-            let (traces, metrics) = (traces.force_flush(), metrics.force_flush());
-            traces.and(metrics)
-        })
-        .await??;
-        Ok(())
+        both(move || traces.force_flush(), move || metrics.force_flush()).await
     }
 
     /// Sends what there is, and ends: on `SIGTERM`, or at the end of a program.
@@ -93,13 +95,18 @@ impl Telemetry {
     /// When the collector did not take it.
     pub async fn shutdown(self) -> Result<(), Box<dyn Error + Send + Sync>> {
         let Self { traces, metrics } = self;
-        tokio::task::spawn_blocking(move || {
-            let (traces, metrics) = (traces.shutdown(), metrics.shutdown());
-            traces.and(metrics)
-        })
-        .await??;
-        Ok(())
+        both(move || traces.shutdown(), move || metrics.shutdown()).await
     }
+}
+
+/// Does both at once. They block their threads, and the runtime has to go on sending.
+async fn both(
+    one: impl FnOnce() -> OTelSdkResult + Send + 'static,
+    other: impl FnOnce() -> OTelSdkResult + Send + 'static,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (one, other) = (spawn_blocking(one), spawn_blocking(other));
+    let (one, other) = (one.await?, other.await?);
+    Ok(one.and(other)?)
 }
 
 /// A client for exporters, which call it on threads of their own, where no runtime is.

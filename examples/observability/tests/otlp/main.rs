@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use receiver::{Receiver, attributes};
@@ -24,18 +25,23 @@ const VALUES: [&str; 3] = ["one apple", "one pear", "piece of fruit"];
 /// Runs the program to its end, with a collector; returns whether it succeeded.
 async fn run(url: &str) -> (Receiver, bool) {
     let receiver = Receiver::start().await;
+    let succeeded = run_with(url, receiver.endpoint()).await;
+    (receiver, succeeded)
+}
+
+async fn run_with(url: &str, endpoint: &str) -> bool {
     let mut program = Command::new(env!("CARGO_BIN_EXE_observability"));
     let own = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("OTEL_"));
     program
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| !own(name)))
         .env("STATESTORE_URL", url)
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .env("OTEL_SERVICE_NAME", "carts")
         .stderr(Stdio::null())
         .kill_on_drop(true);
     let ended = tokio::time::timeout(Duration::from_secs(60), program.status()).await;
-    (receiver, ended.expect("it ends").unwrap().success())
+    ended.expect("it ends").unwrap().success()
 }
 
 /// The spans of calls, less the one around them, which they are all in but the last, the store's closing.
@@ -263,4 +269,11 @@ async fn keys_are_sent_where_the_url_asks_for_them() {
     }
     // Metrics have no keys in any case.
     assert!(!format!("{:?}", receiver.metrics()).contains("user-42"));
+}
+
+#[tokio::test]
+async fn a_collector_that_does_not_answer_costs_no_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    assert!(run_with("memory:", &endpoint).await);
 }
