@@ -12,7 +12,7 @@ use super::{Failure, Settings};
 use crate::error::{Error, ErrorKind};
 use crate::layer::retries;
 
-/// What the spans' target is, for filters; and the only text in them that is the same for all stores.
+/// The spans' target, by which they are filtered.
 const TARGET: &str = "statestore::observe";
 
 /// What takes the place of an error's kind when the caller dropped the call.
