@@ -1,5 +1,5 @@
 // az deployment group create --resource-group shop --template-file main.bicep
-// func azure functionapp publish <name> --custom, from a folder with host.json, shop/ and the program
+// func azure functionapp publish <name> --custom, from a folder with host.json, shop/, deliveries/ and the program
 
 param location string = resourceGroup().location
 param name string = 'shop${uniqueString(resourceGroup().id)}'

@@ -20,3 +20,8 @@ gcloud projects add-iam-policy-binding "$project" --member="serviceAccount:$acco
 gcloud run deploy shop --project="$project" --region="$region" --image="$image" \
     --service-account="$account" --allow-unauthenticated --timeout=15s --cpu=1 --memory=256Mi \
     --set-env-vars="STATESTORE_URL=firestore://$project/state?database=shop&retry_deadline=10s"
+
+# Every five minutes: what instances that died have left to be delivered.
+url=$(gcloud run services describe shop --project="$project" --region="$region" --format='value(status.url)')
+gcloud scheduler jobs create http shop-deliveries --project="$project" --location="$region" \
+    --schedule='*/5 * * * *' --http-method=POST --uri="$url/deliveries" --attempt-deadline=30s
