@@ -47,6 +47,7 @@ on_stores_that_survive_a_process! {
     clicks_in_two_tabs_at_once_are_both_kept
     what_another_has_changed_is_shown_before_it_is_ordered
     an_order_is_placed_once
+    a_click_counts_once
     a_removed_item_is_gone
 }
 
@@ -158,6 +159,32 @@ async fn an_order_is_placed_once(store: &str) {
     tab.reload().await;
     let reloaded = tab.until_orders(&third).await;
     assert!(reloaded.cart.is_empty(), "{reloaded:?}");
+}
+
+async fn a_click_counts_once(store: &str) {
+    let shop = Instance::start(Runtime::CloudRun, store).await;
+    let network = Proxy::start(shop.addr(), Protocol::Http1).await.unwrap();
+    let url = format!("http://{}/", network.addr());
+    let tab = Tab::open(&Chromium::get().context().await, &url).await;
+    tab.click(LAMP).await;
+    tab.until_cart(&["lamp × 1"]).await;
+
+    // When its answer is lost, …
+    network.inject([Fault::LoseReply]);
+    tab.click(RUG).await;
+    tab.until_cart(&["lamp × 1", "rug × 1"]).await;
+    assert_eq!(network.injected(), 0);
+
+    // … and when nobody was there to answer it, and the page is loaded anew.
+    shop.kill();
+    tab.click(VASE).await;
+    tab.until("the page says that it tries again", |seen| {
+        seen.news.contains("trying again")
+    })
+    .await;
+    shop.start_again().await;
+    tab.reload().await;
+    tab.until_cart(&["lamp × 1", "rug × 1", "vase × 1"]).await;
 }
 
 async fn a_removed_item_is_gone(store: &str) {

@@ -1,11 +1,13 @@
 //! From the start of a process to the end of it, with one read and one write against DynamoDB Local in between: the function on `statestore`, the same on
-//! the SDK alone, and in Python. In turn, so that whatever else the machine does meets each of them alike. `scripts/bench-start` runs it.
+//! the SDK alone, and in Python. In turn, so that whatever else the machine does meets each of them alike. `scripts/bench-start` runs it, with the folder
+//! of the programs.
 #![allow(clippy::print_stdout, reason = "its result")]
 #![allow(clippy::unwrap_used, reason = "it ends where something is amiss")]
 
 #[path = "../python.rs"]
 mod python;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,10 +19,11 @@ const NAMES: [&str; 3] = ["statestore", "the SDK alone", "Python"];
 const WARM_UP: usize = 3;
 
 fn main() {
-    // `cargo test --benches` is no time to measure.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return;
-    }
+    let programs = PathBuf::from(
+        std::env::args_os()
+            .nth(1)
+            .expect("it takes the folder of the programs"),
+    );
     let rounds = std::env::var("ROUNDS").map_or(40, |rounds| rounds.parse().expect("ROUNDS is a number"));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(DynamoDbServer::start()).unwrap();
@@ -34,13 +37,13 @@ fn main() {
     for round in 0..WARM_UP + rounds {
         for turn in 0..NAMES.len() {
             let which = (round + turn) % NAMES.len();
-            let time = run(which, &server.endpoint());
+            let time = run(which, &programs, &server.endpoint());
             if round >= WARM_UP {
                 times[which].push(time);
             }
         }
     }
-    println!("{rounds} rounds; median, and from the 10th to the 90th of a hundred:");
+    println!("{rounds} rounds; median, the least, and from the 10th to the 90th of a hundred:");
     for (name, times) in NAMES.iter().zip(&times) {
         let milliseconds = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
         println!("{name:>16}  {} ms", spread(milliseconds, 1));
@@ -61,10 +64,10 @@ fn main() {
     );
 }
 
-fn run(which: usize, endpoint: &str) -> Duration {
+fn run(which: usize, programs: &Path, endpoint: &str) -> Duration {
     let mut command = match which {
-        0 => Command::new(env!("CARGO_BIN_EXE_cart")),
-        1 => Command::new(env!("CARGO_BIN_EXE_cart-on-the-sdk")),
+        0 => Command::new(programs.join("cart")),
+        1 => Command::new(programs.join("cart-on-the-sdk")),
         _ => Command::new(python::interpreter()),
     };
     if which == 2 {
@@ -91,5 +94,11 @@ fn run(which: usize, endpoint: &str) -> Duration {
 fn spread(mut values: Vec<f64>, digits: usize) -> String {
     values.sort_by(f64::total_cmp);
     let at = |hundredth: usize| values[(values.len() - 1) * hundredth / 100];
-    format!("{:.digits$} ({:.digits$} – {:.digits$})", at(50), at(10), at(90))
+    format!(
+        "{:.digits$} (least {:.digits$}; {:.digits$} – {:.digits$})",
+        at(50),
+        values[0],
+        at(10),
+        at(90)
+    )
 }
