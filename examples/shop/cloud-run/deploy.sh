@@ -5,7 +5,7 @@ project=$1 region=$2 image=$3
 
 # The state: a Firestore database, and the fields that need no index. The expiry has the service's own sweep.
 gcloud firestore databases create --project="$project" --database=shop --location="$region" --type=firestore-native
-for field in v w p f x; do
+for field in v w x; do
     gcloud firestore indexes fields update "$field" --project="$project" --database=shop \
         --collection-group=state-items --disable-indexes
 done
