@@ -6,6 +6,7 @@ mod logs;
 #[cfg(feature = "opentelemetry")]
 mod metrics;
 mod observe;
+mod observe_errors;
 mod outages;
 mod reads;
 mod recorder;
