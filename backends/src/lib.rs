@@ -56,6 +56,8 @@ mod config;
 mod layers;
 mod observed;
 mod open;
+#[cfg(any(feature = "dynamodb", feature = "firestore", feature = "redis"))]
+mod shared;
 
 #[cfg(feature = "azure-table")]
 pub mod azure_table;

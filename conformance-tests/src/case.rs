@@ -29,15 +29,29 @@ impl Case {
     ///
     /// # Panics
     /// When the store does not keep what the case is about.
-    pub async fn run(&self, mut subject: Subject) {
-        let body = AssertUnwindSafe((self.body)(&mut subject)).catch_unwind();
-        let outcome = tokio::time::timeout(LIMIT, body).await;
-        subject.clean_up().await;
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => panic!("{} did not end within {LIMIT:?}", self.name),
-        }
+    pub async fn run(&self, subject: Subject) {
+        run(self.name, LIMIT, subject, self.body).await;
+    }
+}
+
+/// Runs one's own case on a subject, for this long at the most, and cleans up behind it.
+///
+/// # Panics
+/// When the case does, or takes longer.
+#[doc(hidden)]
+pub async fn run(
+    name: &str,
+    limit: Duration,
+    mut subject: Subject,
+    body: impl for<'a> FnOnce(&'a mut Subject) -> BoxFuture<'a, ()>,
+) {
+    let body = AssertUnwindSafe(body(&mut subject)).catch_unwind();
+    let outcome = tokio::time::timeout(limit, body).await;
+    subject.clean_up().await;
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => panic!("{name} did not end within {limit:?}"),
     }
 }
 

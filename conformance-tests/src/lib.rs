@@ -28,6 +28,8 @@ mod tapped;
 pub mod workload;
 
 pub use case::Case;
+#[doc(hidden)]
+pub use case::run;
 pub use cases::{clock, contract, restart};
 pub use configured::configured;
 pub use subject::Subject;

@@ -114,8 +114,9 @@ impl Http {
                         request = unsent;
                         continue;
                     }
-                    // Whether a new connection that is closed at once has taken it is a matter of chance, and not told apart.
-                    _ => return Err(Failure::Broken(error.into_error())),
+                    Some(_) => return Err(Failure::NotSent(error.into_error().into())),
+                    // The connection had begun to send it.
+                    None => return Err(Failure::Broken(error.into_error())),
                 },
             };
             let (head, body) = response.into_parts();

@@ -110,7 +110,7 @@ impl DynamoDbStore {
         let request = ready.client.batch_get_item().request_items(&*self.table, keys);
         let answer = read!(ready, request)
             .await
-            .map_err(|error| self.context(ready, false).error(error))?;
+            .map_err(|error| self.context(&ready, false).error(error))?;
         // There is one table, under whichever name the answer has it.
         let items = answer.responses.unwrap_or_default().into_values().flatten();
         let left = answer.unprocessed_keys.unwrap_or_default().into_values();

@@ -1,21 +1,21 @@
 //! The SDK's client: made with the first request, and used with its own retries off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::DynamoDbConfig;
+use crate::shared::{Failed, Shared};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Credentials, Region};
 use statestore_api::{Error, Result};
-use tokio::sync::OnceCell;
-
-use super::config::DynamoDbConfig;
 
 /// A client that is there or can be made.
 pub(super) struct Connection {
     /// What the client is made from, if it is not there from the start.
     config: DynamoDbConfig,
-    ready: OnceCell<Ready>,
+    ready: Shared<Arc<Ready>, Failed>,
 }
 
 /// A client, and what differs from its configuration in our requests; `None` where nothing does, which spares each request
@@ -34,7 +34,7 @@ impl Connection {
     pub(super) fn new(config: DynamoDbConfig) -> Self {
         Self {
             config,
-            ready: OnceCell::new(),
+            ready: Shared::default(),
         }
     }
 
@@ -56,18 +56,24 @@ impl Connection {
         };
         Self {
             config: defaults,
-            ready: OnceCell::new_with(Some(ready)),
+            ready: Shared::of(Arc::new(ready)),
         }
     }
 
     /// # Errors
     /// [`Error::Config`] when no region is known.
-    pub(super) async fn ready(&self) -> Result<&Ready> {
-        self.ready.get_or_try_init(|| self.load()).await
+    pub(super) async fn ready(&self) -> Result<Arc<Ready>> {
+        let load = || {
+            let config = self.config.clone();
+            async move { Ok(Arc::new(Ready::load(&config).await?)) }
+        };
+        let ready = self.ready.get(|_| true, load).await;
+        ready.map_err(|failed| failed.error())
     }
+}
 
-    async fn load(&self) -> Result<Ready> {
-        let config = &self.config;
+impl Ready {
+    async fn load(config: &DynamoDbConfig) -> Result<Self> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(config));
@@ -96,7 +102,7 @@ impl Connection {
                 source: None,
             });
         }
-        Ok(Ready {
+        Ok(Self {
             client: Client::new(&loaded),
             writes: None,
             reads: None,

@@ -159,7 +159,13 @@ impl Context<'_> {
         }
         let connecting =
             find::<hyper_util::client::legacy::Error>(connector).is_some_and(|error| error.is_connect());
-        let applied = if connecting { Applied::No } else { self.maybe() };
+        // The connection was closed before it began to send the request.
+        let unsent = find::<hyper::Error>(connector).is_some_and(hyper::Error::is_canceled);
+        let applied = if connecting || unsent {
+            Applied::No
+        } else {
+            self.maybe()
+        };
         if connector.is_timeout() {
             return Error::Timeout {
                 after: self.timeout,

@@ -58,7 +58,7 @@ impl DynamoDbStore {
             .set_exclusive_start_key(after.map(|after| codec::place(partition, after)));
         let answer = read!(ready, request)
             .await
-            .map_err(|error| self.context(ready, false).error(error))?;
+            .map_err(|error| self.context(&ready, false).error(error))?;
         let items = lines(answer.items.unwrap_or_default(), options.projection, now)?;
         let next = answer
             .last_evaluated_key
@@ -95,7 +95,7 @@ impl DynamoDbStore {
             .set_exclusive_start_key(after.as_ref().map(codec::key_item));
         let answer = read!(ready, request)
             .await
-            .map_err(|error| self.context(ready, false).error(error))?;
+            .map_err(|error| self.context(&ready, false).error(error))?;
         let items = lines(answer.items.unwrap_or_default(), options.projection, now)?;
         let next = answer
             .last_evaluated_key

@@ -275,7 +275,7 @@ impl DynamoDbStore {
             .consistent_read(consistency == Consistency::Strong);
         let answer = read!(ready, request).await;
         Ok(answer
-            .map_err(|error| self.context(ready, false).error(error))?
+            .map_err(|error| self.context(&ready, false).error(error))?
             .item)
     }
 }
@@ -297,7 +297,7 @@ impl StateStore for DynamoDbStore {
     }
 
     async fn ready(&self) -> Result<()> {
-        self.check_table(self.connection.ready().await?).await
+        self.check_table(&*self.connection.ready().await?).await
     }
 
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {

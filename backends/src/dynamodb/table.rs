@@ -29,7 +29,7 @@ impl DynamoDbStore {
     /// [`Unauthorized`](Error::Unauthorized); those of the service.
     pub async fn create_table(&self) -> Result<()> {
         let ready = self.connection.ready().await?;
-        let context = self.context(ready, true);
+        let context = self.context(&ready, true);
         let key = |name, kind| {
             KeySchemaElement::builder()
                 .attribute_name(name)
@@ -64,8 +64,8 @@ impl DynamoDbStore {
                 reason: "the table was made but is not ready yet".to_owned(),
                 source: Some(error.into()),
             })?;
-        self.check_table(ready).await?;
-        self.switch_ttl_on(ready).await
+        self.check_table(&ready).await?;
+        self.switch_ttl_on(&ready).await
     }
 
     async fn switch_ttl_on(&self, ready: &Ready) -> Result<()> {

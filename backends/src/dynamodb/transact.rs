@@ -159,7 +159,7 @@ impl DynamoDbStore {
                 }
                 _ => Outcome::Mismatch,
             }),
-            Err(error) => Err(self.context(ready, true).error(error)),
+            Err(error) => Err(self.context(&ready, true).error(error)),
         }
     }
 

@@ -103,13 +103,13 @@ impl DynamoDbStore {
                     _ => None,
                 }))
             }
-            Err(error) => Err(self.context(ready, true).error(error)),
+            Err(error) => Err(self.context(&ready, true).error(error)),
         }
     }
 
     async fn send(&self, key: &Key, made: Expressions) -> Result<Reply> {
         let ready = self.connection.ready().await?;
-        let context = self.context(ready, true);
+        let context = self.context(&ready, true);
         let key = codec::key_item(key);
         let Some(update) = made.update else {
             let request = ready

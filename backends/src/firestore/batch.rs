@@ -53,7 +53,7 @@ impl FirestoreStore {
         let request = unary(request, context.timeout);
         match to_its_end(async move { client.get_document(request).await }).await {
             Ok(document) => Ok(Some(document.into_inner())),
-            Err(status) if status.code() != Code::NotFound => Err(context.error(status)),
+            Err(status) if status.code() != Code::NotFound => Err(self.failed(context, status)),
             // The document is missing, or the whole database: the words tell, and where they do not, BatchGetDocuments does.
             Err(status) if status.message().contains(&name) => Ok(None),
             Err(_) => {
@@ -105,7 +105,7 @@ impl FirestoreStore {
             }
             Ok(found)
         });
-        read.await.map_err(|status| context.error(status))
+        read.await.map_err(|status| self.failed(context, status))
     }
 
     pub(super) async fn get_all(&self, keys: &[Key]) -> Vec<Result<Option<Entry>>> {

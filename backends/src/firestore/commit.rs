@@ -112,7 +112,7 @@ impl FirestoreStore {
             }
             // Which of these it is depends on what is there. What else they can mean shows when it is read.
             Err(status) if conditional && is_refusal(&status) => Ok(Outcome::Refused),
-            Err(status) => Err(context.error(status)),
+            Err(status) => Err(self.failed(context, status)),
         }
     }
 

@@ -37,7 +37,7 @@ pub struct FirestoreConfig {
     pub credentials: Option<PathBuf>,
     /// How long to wait for the answer to one request, or for the next part of it.
     pub timeout: Duration,
-    /// How long to wait for the first connection.
+    /// How long to wait for a connection.
     pub connect_timeout: Duration,
 }
 

@@ -1,6 +1,8 @@
 //! The client: connected with the first request, and used without retries of its own.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
@@ -19,12 +21,13 @@ use firestore::gcloud_sdk::{
 use http::header::{AUTHORIZATION, HeaderValue};
 use statestore_api::{Error, Result};
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::config::{self, FirestoreConfig};
 use super::error;
 use crate::open::bad;
+use crate::shared::{Failed, Shared};
 
 const SERVICE: &str = "https://firestore.googleapis.com";
 
@@ -39,14 +42,35 @@ type Api = GoogleApi<Client>;
 /// A client that is there or can be made.
 pub(super) struct Connection {
     config: FirestoreConfig,
-    api: OnceCell<Api>,
+    /// Whether the client is the application's own.
+    given: bool,
+    live: Shared<Arc<Live>, Failed>,
+}
+
+/// A client that was connected at a time.
+struct Live {
+    api: Api,
+    since: Instant,
+    /// Whether requests on it are not answered.
+    stuck: AtomicBool,
+}
+
+impl Live {
+    fn new(api: Api) -> Arc<Self> {
+        Arc::new(Self {
+            api,
+            since: Instant::now(),
+            stuck: AtomicBool::new(false),
+        })
+    }
 }
 
 impl Connection {
     pub(super) fn new(config: FirestoreConfig) -> Self {
         Self {
             config,
-            api: OnceCell::new(),
+            given: false,
+            live: Shared::default(),
         }
     }
 
@@ -54,7 +78,8 @@ impl Connection {
     pub(super) fn from_client(db: &FirestoreDb, config: FirestoreConfig) -> Self {
         Self {
             config,
-            api: OnceCell::new_with(Some(db.client().clone())),
+            given: true,
+            live: Shared::of(Live::new(db.client().clone())),
         }
     }
 
@@ -65,69 +90,84 @@ impl Connection {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unauthorized`] and [`Error::Config`] when it cannot connect.
     pub(super) async fn client(&self) -> Result<Client> {
-        Ok(self.api().await?.get())
+        Ok(self.live().await?.api.get())
     }
 
     /// The client of the administration's API.
     pub(super) async fn admin(&self) -> Result<FirestoreAdminClient<GoogleAuthMiddleware>> {
-        Ok(self.api().await?.get_with(FirestoreAdminClient::new))
+        Ok(self.live().await?.api.get_with(FirestoreAdminClient::new))
     }
 
-    async fn api(&self) -> Result<&Api> {
-        self.api.get_or_try_init(|| self.connect()).await
+    async fn live(&self) -> Result<Arc<Live>> {
+        let usable = |live: &Arc<Live>| !live.stuck.load(Ordering::Relaxed);
+        let connect = || {
+            let config = self.config.clone();
+            async move { Ok(Live::new(connect(&config).await?)) }
+        };
+        let live = self.live.get(usable, connect).await;
+        live.map_err(|failed| failed.error())
     }
 
-    async fn connect(&self) -> Result<Api> {
-        let limit = self.config.connect_timeout;
-        match tokio::time::timeout(limit, self.connect_at_last()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(error::not_connected(limit)),
+    /// A request that was sent at this time was not answered: the next takes a new connection. Of a connection to a machine that is
+    /// gone the client by itself learns after minutes, and all requests on it would wait in vain.
+    pub(super) fn retire(&self, sent: Instant) {
+        if let Some(live) = self.live.peek()
+            && live.since <= sent
+            && !self.given
+        {
+            live.stuck.store(true, Ordering::Relaxed);
         }
     }
+}
 
-    async fn connect_at_last(&self) -> Result<Api> {
-        let config = &self.config;
-        let database = format!("projects/{}/databases/{}", config.project, config.database);
-        let emulator = match &config.emulator {
-            Some(address) => Some(address.clone()),
-            None => std::env::var(EMULATOR).ok().filter(|address| !address.is_empty()),
-        };
-        if let Some(address) = emulator {
-            config::check_emulator(&address)?;
-            let auth = GoogleAuthHeaders::from(Credentials::from(Owner::default()));
-            let url = format!("http://{address}");
-            return with_auth(&url, database, auth).await.map_err(error::connecting);
-        }
-        let connected = match &config.credentials {
-            // The channel comes before the credentials, which may need the cryptography that its TLS sets up.
-            None => {
-                let scopes = GCP_DEFAULT_SCOPES.clone();
-                GoogleApi::from_function_with_scopes(FirestoreClient::new, SERVICE, Some(database), scopes)
-                    .await
-            }
-            Some(file) => {
-                let key = tokio::fs::read(file).await.map_err(|error| Error::Config {
-                    reason: format!(
-                        "the file with the credentials, {}, cannot be read",
-                        file.display()
-                    ),
-                    source: Some(error.into()),
-                })?;
-                // The error of a parser might quote the key.
-                let key = serde_json::from_slice(&key).map_err(|_| {
-                    bad(format!(
-                        "the file with the credentials, {}, is not JSON",
-                        file.display()
-                    ))
-                })?;
-                match GoogleAuthHeaders::from_service_account_key(key, GCP_DEFAULT_SCOPES.clone()).await {
-                    Ok(auth) => with_auth(SERVICE, database, auth).await,
-                    Err(error) => Err(error),
-                }
-            }
-        };
-        connected.map_err(error::connecting)
+async fn connect(config: &FirestoreConfig) -> Result<Api> {
+    let limit = config.connect_timeout;
+    match tokio::time::timeout(limit, connect_at_last(config)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(error::not_connected(limit)),
     }
+}
+
+async fn connect_at_last(config: &FirestoreConfig) -> Result<Api> {
+    let database = format!("projects/{}/databases/{}", config.project, config.database);
+    let emulator = match &config.emulator {
+        Some(address) => Some(address.clone()),
+        None => std::env::var(EMULATOR).ok().filter(|address| !address.is_empty()),
+    };
+    if let Some(address) = emulator {
+        config::check_emulator(&address)?;
+        let auth = GoogleAuthHeaders::from(Credentials::from(Owner::default()));
+        let url = format!("http://{address}");
+        return with_auth(&url, database, auth).await.map_err(error::connecting);
+    }
+    let connected = match &config.credentials {
+        // The channel comes before the credentials, which may need the cryptography that its TLS sets up.
+        None => {
+            let scopes = GCP_DEFAULT_SCOPES.clone();
+            GoogleApi::from_function_with_scopes(FirestoreClient::new, SERVICE, Some(database), scopes).await
+        }
+        Some(file) => {
+            let key = tokio::fs::read(file).await.map_err(|error| Error::Config {
+                reason: format!(
+                    "the file with the credentials, {}, cannot be read",
+                    file.display()
+                ),
+                source: Some(error.into()),
+            })?;
+            // The error of a parser might quote the key.
+            let key = serde_json::from_slice(&key).map_err(|_| {
+                bad(format!(
+                    "the file with the credentials, {}, is not JSON",
+                    file.display()
+                ))
+            })?;
+            match GoogleAuthHeaders::from_service_account_key(key, GCP_DEFAULT_SCOPES.clone()).await {
+                Ok(auth) => with_auth(SERVICE, database, auth).await,
+                Err(error) => Err(error),
+            }
+        }
+    };
+    connected.map_err(error::connecting)
 }
 
 async fn with_auth(

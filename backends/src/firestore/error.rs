@@ -10,6 +10,7 @@ use firestore::gcloud_sdk::google::rpc;
 use firestore::gcloud_sdk::prost::Message as _;
 use firestore::gcloud_sdk::tonic::{Code, ConnectError, Status};
 use statestore_api::{Applied, Error};
+use tokio::time::Instant;
 
 /// What a failed request was about.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Context<'a> {
     pub(super) writes: bool,
     /// The time-out it was sent with.
     pub(super) timeout: Duration,
+    /// When it was sent.
+    pub(super) sent: Instant,
 }
 
 impl Context<'_> {
@@ -146,7 +149,7 @@ impl Context<'_> {
 
     /// A status that was made on this side.
     fn no_answer(&self, status: Status) -> Error {
-        if find::<RequestTimeoutElapsed>(&status).is_some() {
+        if is_time_out(&status) {
             return Error::Timeout {
                 after: self.timeout,
                 applied: self.maybe(),
@@ -161,8 +164,14 @@ impl Context<'_> {
             return no_token(problem.is_transient(), status);
         }
         let connecting = find::<ConnectError>(&status).is_some();
+        // The connection was closed before it began to send the request.
+        let unsent = find::<hyper::Error>(&status).is_some_and(hyper::Error::is_canceled);
         Error::Unavailable {
-            applied: if connecting { Applied::No } else { self.maybe() },
+            applied: if connecting || unsent {
+                Applied::No
+            } else {
+                self.maybe()
+            },
             reason: if connecting {
                 "no connection could be made"
             } else {
@@ -176,6 +185,11 @@ impl Context<'_> {
     fn maybe(&self) -> Applied {
         if self.writes { Applied::Maybe } else { Applied::No }
     }
+}
+
+/// Whether no answer came in time.
+pub(super) fn is_time_out(status: &Status) -> bool {
+    find::<RequestTimeoutElapsed>(status).is_some()
 }
 
 /// The credentials gave no token, so nothing was sent.

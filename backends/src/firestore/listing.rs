@@ -152,7 +152,7 @@ impl FirestoreStore {
             Ok(answer) => answer.into_inner().partitions,
             // The emulators do not have it.
             Err(status) if status.code() == Code::Unimplemented => return Ok(ranges),
-            Err(status) => return Err(context.error(status)),
+            Err(status) => return Err(self.failed(context, status)),
         };
         let mut ends: Vec<String> = cursors.into_iter().filter_map(name_of).collect();
         ends.sort_unstable_by(|a, b| a.split('/').cmp(b.split('/')));
@@ -245,7 +245,7 @@ impl FirestoreStore {
             let more = documents.len() >= page_size;
             Ok((documents, more))
         });
-        answers.await.map_err(|status| context.error(status))
+        answers.await.map_err(|status| self.failed(context, status))
     }
 }
 

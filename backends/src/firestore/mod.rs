@@ -115,7 +115,8 @@
 //!
 //! **Retries**: the crate's own are not used, since only the write id makes them safe, and none are made here: [`open`](crate::open()) puts a
 //! [`Retry`](crate::layer::Retry) around the store, and whoever makes it directly does so too. A request whose caller is dropped goes on
-//! to its end, since a server that sees many requests cut off ends their connection.
+//! to its end, since a server that sees many requests cut off ends their connection. After one that was not answered in time the next
+//! takes a new connection, unless the client is the application's own.
 //!
 //! # Hot spots, costs and limits
 //! Firestore splits its documents by the order of their names, as the load grows. Names that follow each other, such as times and
@@ -158,20 +159,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use ::firestore::FirestoreDb;
+use ::firestore::gcloud_sdk::tonic::Status;
 use async_trait::async_trait;
 use bytes::Bytes;
 use statestore_api::backend::expiry::{self, Expiry};
 use statestore_api::backend::{self, check};
 use statestore_api::{
-    Capabilities, Clock, DeleteOptions, Entry, GetOptions, Key, ListOptions, Page, Precondition, PutOptions,
-    Resolution, Result, ScanOptions, StateStore, SystemClock, TouchOptions, TransactOp, TransactOptions, Ttl,
-    Version, WriteId,
+    Capabilities, Clock, DeleteOptions, Entry, Error, GetOptions, Key, ListOptions, Page, Precondition,
+    PutOptions, Resolution, Result, ScanOptions, StateStore, SystemClock, TouchOptions, TransactOp,
+    TransactOptions, Ttl, Version, WriteId,
 };
+use tokio::time::Instant;
 
 use self::batch::Parts;
 pub use self::config::FirestoreConfig;
 use self::connection::Connection;
-use self::error::Context;
+use self::error::{Context, is_time_out};
 use self::names::Names;
 use self::write::{own_version, unsettled};
 use crate::change::Change;
@@ -247,12 +250,22 @@ impl FirestoreStore {
         expiry::to_ms(self.clock.now())
     }
 
+    /// To be made when a request is about to be sent.
     fn context(&self, writes: bool) -> Context<'_> {
         Context {
             database: self.names.database(),
             writes,
             timeout: self.connection.timeout(),
+            sent: Instant::now(),
         }
+    }
+
+    /// The error of a request that was answered so, or not at all.
+    fn failed(&self, context: Context<'_>, status: Status) -> Error {
+        if is_time_out(&status) {
+            self.connection.retire(context.sent);
+        }
+        context.error(status)
     }
 }
 

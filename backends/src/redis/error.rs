@@ -5,6 +5,8 @@ use std::time::Duration;
 use redis::{RedisError, ServerErrorKind};
 use statestore_api::{Applied, Error};
 
+use crate::shared::CutShort;
+
 /// Why a request has no answer.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
@@ -42,11 +44,6 @@ impl Failure {
             Self::Lost(error) => Self::Connect(error),
             other => other,
         }
-    }
-
-    /// The failure of what was being prepared for a request when its runtime ended.
-    pub(super) fn cut_short() -> Self {
-        Self::Connect(std::io::Error::from(std::io::ErrorKind::Interrupted).into())
     }
 
     /// Whether it is certain that the request was not carried out.
@@ -87,6 +84,12 @@ impl Failure {
         };
         let (address, _) = error.redirect_node()?;
         Some((address, error.kind() == ServerErrorKind::Ask.into()))
+    }
+}
+
+impl From<CutShort> for Failure {
+    fn from(_: CutShort) -> Self {
+        Self::Connect(std::io::Error::from(std::io::ErrorKind::Interrupted).into())
     }
 }
 

@@ -4,12 +4,13 @@ use statestore::{
     Attempt, AzureTableStore, DeleteOptions, Error, GetOptions, Key, Precondition, PutOptions, Resolution,
     StateStore, StateStoreExt, TouchOptions, TransactOp, TransactOptions, Ttl, Version, WriteId,
 };
+use statestore_conformance::proxy::Protocol;
 
 use super::http_support::lossy::Lossy;
 use super::{azurite, key, table};
 
 async fn lossy() -> (Lossy, AzureTableStore) {
-    let lossy = Lossy::start(azurite().await.addr()).await;
+    let lossy = Lossy::start(azurite().await.addr(), Protocol::Http1).await;
     let config = table()
         .await
         .with_endpoint(format!("http://{}/devstoreaccount1", lossy.addr()));

@@ -4,13 +4,14 @@ use statestore::{
     Attempt, DynamoDbStore, Error, GetOptions, Key, Precondition, PutOptions, Resolution, StateStore,
     StateStoreExt, TransactOp, TransactOptions, Version, WriteId,
 };
+use statestore_conformance::proxy::Protocol;
 
 use super::http_support::lossy::Lossy;
 use super::{key, local};
 
 async fn lossy() -> (Lossy, DynamoDbStore) {
     let (config, server) = local().await;
-    let lossy = Lossy::start(server.addr()).await;
+    let lossy = Lossy::start(server.addr(), Protocol::Http1).await;
     let config = config.clone().with_endpoint(format!("http://{}", lossy.addr()));
     let store = DynamoDbStore::new(config).unwrap();
     store.ready().await.unwrap();

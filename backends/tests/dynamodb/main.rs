@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod canned;
+mod connection;
 mod errors;
 mod faults;
 #[path = "../http_support/mod.rs"]

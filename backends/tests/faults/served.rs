@@ -46,6 +46,11 @@ macro_rules! tests {
                 async fn with_faults() {
                     workload::with_faults(super::super::$backend().await).await;
                 }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn updates_with_faults() {
+                    workload::updates_with_faults(super::super::$backend().await).await;
+                }
             }
         }
     )+};

@@ -1,90 +1,18 @@
 //! Replies that are lost after the service has applied the write.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use statestore::{
     Attempt, Error, FirestoreStore, GetOptions, Key, Precondition, PutOptions, Resolution, StateStore,
     StateStoreExt, TransactOp, TransactOptions, Version, WriteId,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use statestore_conformance::proxy::Protocol;
 
+use super::lossy::Lossy;
 use super::{key, local};
-
-/// The type of an HTTP/2 frame with which an answer begins.
-const HEADERS: u8 = 1;
-
-/// A relay of HTTP/2 that passes everything on but the replies it is told to swallow: then it closes the connection.
-struct Lossy {
-    addr: SocketAddr,
-    swallow: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Lossy {
-    async fn start(upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let swallow = Arc::new(AtomicBool::new(false));
-        let swallows = swallow.clone();
-        let task = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, upstream, swallows.clone()));
-            }
-        });
-        Self { addr, swallow, task }
-    }
-
-    /// The next answer is lost. The service has then applied the request: it answers when that is done.
-    fn lose_the_next(&self) {
-        self.swallow.store(true, Ordering::SeqCst);
-    }
-
-    fn assert_lost(&self) {
-        assert!(!self.swallow.load(Ordering::SeqCst), "no reply was lost");
-    }
-}
-
-impl Drop for Lossy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn relay(mut client: TcpStream, upstream: SocketAddr, swallow: Arc<AtomicBool>) {
-    let Ok(mut server) = TcpStream::connect(upstream).await else {
-        return;
-    };
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
-        (client.split(), server.split());
-    let replies = async {
-        loop {
-            let mut frame = vec![0; 9];
-            from_server.read_exact(&mut frame).await?;
-            let length = usize::from(frame[0]) << 16 | usize::from(frame[1]) << 8 | usize::from(frame[2]);
-            let is_answer = frame[3] == HEADERS;
-            frame.resize(9 + length, 0);
-            from_server.read_exact(&mut frame[9..]).await?;
-            if is_answer && swallow.swap(false, Ordering::SeqCst) {
-                return Ok::<(), std::io::Error>(());
-            }
-            to_client.write_all(&frame).await?;
-        }
-    };
-    let requests = tokio::io::copy(&mut from_client, &mut to_server);
-    tokio::select! {
-        _ = replies => {}
-        _ = requests => {}
-    }
-}
 
 async fn lossy() -> (Lossy, FirestoreStore) {
     let (config, server) = local().await;
-    let lossy = Lossy::start(server.addr()).await;
-    let store = FirestoreStore::new(config.with_emulator(lossy.addr.to_string())).unwrap();
+    let lossy = Lossy::start(server.addr(), Protocol::Http2).await;
+    let store = FirestoreStore::new(config.with_emulator(lossy.addr().to_string())).unwrap();
     store.ready().await.unwrap();
     (lossy, store)
 }

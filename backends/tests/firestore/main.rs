@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod canned;
+mod connection;
 mod errors;
 mod faults;
+#[path = "../http_support/lossy.rs"]
+mod lossy;
 mod requests;
 mod setup;
 

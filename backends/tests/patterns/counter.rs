@@ -4,7 +4,7 @@ use statestore::patterns::{Counter, CounterError, ShardedCounter};
 use statestore::{Error, UpdateOptions};
 use statestore_conformance::Subject;
 
-use crate::lossy::Lossy;
+use crate::network::Network;
 
 const TASKS: i64 = 12;
 
@@ -30,7 +30,7 @@ async fn all_add(counter: &Counter) {
     assert_eq!(counter.get().await.unwrap(), 3 * TASKS * (TASKS + 1) / 2);
 }
 
-pub(crate) async fn additions_at_once_are_all_counted(subject: &mut Subject) {
+pub(crate) async fn additions_at_once_are_all_counted(subject: &mut Subject, _: Network) {
     let key = subject.key("visits");
     let counter = patient(Counter::new(Arc::clone(subject.store()), key.clone()));
     assert_eq!(counter.get().await.unwrap(), 0);
@@ -38,7 +38,7 @@ pub(crate) async fn additions_at_once_are_all_counted(subject: &mut Subject) {
     subject.assert_value(&key, "234").await;
 }
 
-pub(crate) async fn it_never_leaves_its_range(subject: &mut Subject) {
+pub(crate) async fn it_never_leaves_its_range(subject: &mut Subject, _: Network) {
     let seats = patient(Counter::new(Arc::clone(subject.store()), subject.key("seats")).with_range(0..=7));
     assert_eq!(seats.add(7).await.unwrap(), 7);
     let buyers: Vec<_> = (0..12)
@@ -67,7 +67,7 @@ pub(crate) async fn it_never_leaves_its_range(subject: &mut Subject) {
     }
 }
 
-pub(crate) async fn shards_add_up(subject: &mut Subject) {
+pub(crate) async fn shards_add_up(subject: &mut Subject, _: Network) {
     let key = subject.key("clicks");
     let clicks = ShardedCounter::new(Arc::clone(subject.store()), key.clone(), 8).unwrap();
     let tasks: Vec<_> = (0..24)
@@ -87,9 +87,12 @@ pub(crate) async fn shards_add_up(subject: &mut Subject) {
 
 /// With replies lost *and* others writing in between, a store may not be able to tell: such an addition says so, and
 /// is not counted twice in any case.
-pub(crate) async fn what_is_said_to_be_counted_is_although_replies_are_lost(subject: &mut Subject) {
-    let lossy = Lossy::new(subject.store(), 11);
-    let counter = patient(Counter::new(lossy.store(), subject.key("visits")));
+pub(crate) async fn what_is_said_to_be_counted_is_although_replies_are_lost(
+    subject: &mut Subject,
+    network: Network,
+) {
+    let instance = network.instance(11).await;
+    let counter = patient(Counter::new(instance.store(), subject.key("visits")));
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
             let counter = counter.clone();
@@ -108,5 +111,5 @@ pub(crate) async fn what_is_said_to_be_counted_is_although_replies_are_lost(subj
     let sum = counter.get().await.unwrap();
     // Each task has a digit of its own, and a digit of 2 would be an addition that was counted twice.
     assert_eq!(sum & !unknown, counted, "{sum:x} counted, {unknown:x} unknown");
-    assert!(lossy.lost() > 3);
+    assert!(instance.faults() > 3);
 }

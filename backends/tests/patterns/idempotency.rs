@@ -7,7 +7,7 @@ use statestore::patterns::{Idempotency, IdempotencyError, OnDuplicate};
 use statestore_conformance::Subject;
 use tokio::sync::Notify;
 
-use crate::lossy::Lossy;
+use crate::network::Network;
 
 fn orders(subject: &Subject) -> Idempotency {
     Idempotency::new(Arc::clone(subject.store()), subject.partition("orders"))
@@ -18,7 +18,7 @@ fn id() -> String {
     format!("order-{}", WriteId::new())
 }
 
-pub(crate) async fn it_is_run_once_and_its_result_replayed(subject: &mut Subject) {
+pub(crate) async fn it_is_run_once_and_its_result_replayed(subject: &mut Subject, _: Network) {
     let (orders, id, placed) = (orders(subject), id(), AtomicU32::new(0));
     let place = async |amount: u32| {
         let place = async || Ok::<_, &str>((placed.fetch_add(1, Ordering::SeqCst), amount));
@@ -42,7 +42,7 @@ pub(crate) async fn it_is_run_once_and_its_result_replayed(subject: &mut Subject
     assert_eq!(placed.load(Ordering::SeqCst), 1);
 }
 
-pub(crate) async fn of_many_at_once_one_is_run_and_all_get_its_result(subject: &mut Subject) {
+pub(crate) async fn of_many_at_once_one_is_run_and_all_get_its_result(subject: &mut Subject, _: Network) {
     let orders = orders(subject).on_duplicate(OnDuplicate::Wait(Duration::from_secs(60)));
     let (id, placed) = (id(), AtomicU32::new(0));
     let runs = (0..12).map(|run| {
@@ -60,7 +60,7 @@ pub(crate) async fn of_many_at_once_one_is_run_and_all_get_its_result(subject: &
     assert!(results.iter().all(|result| result == &results[0]), "{results:?}");
 }
 
-pub(crate) async fn a_dead_ones_deadline_passes(subject: &mut Subject) {
+pub(crate) async fn a_dead_ones_deadline_passes(subject: &mut Subject, _: Network) {
     let orders = orders(subject).with_deadline(Duration::from_secs(3));
     let (id, begun) = (id(), Notify::new());
     let dies = orders.run(&id, &(), async || {
@@ -84,9 +84,9 @@ pub(crate) async fn a_dead_ones_deadline_passes(subject: &mut Subject) {
     assert_eq!(patient.run(&id, &(), async || Ok::<_, &str>(3)).await.unwrap(), 3);
 }
 
-pub(crate) async fn it_is_run_once_although_replies_are_lost(subject: &mut Subject) {
-    let lossy = Lossy::new(subject.store(), 3);
-    let orders = Idempotency::new(lossy.store(), subject.partition("orders"))
+pub(crate) async fn it_is_run_once_although_replies_are_lost(subject: &mut Subject, network: Network) {
+    let instance = network.instance(3).await;
+    let orders = Idempotency::new(instance.store(), subject.partition("orders"))
         .on_duplicate(OnDuplicate::Wait(Duration::from_secs(60)));
     for order in 0..10 {
         let (id, placed) = (id(), AtomicU32::new(0));
@@ -101,5 +101,5 @@ pub(crate) async fn it_is_run_once_although_replies_are_lost(subject: &mut Subje
         }
         assert_eq!(placed.load(Ordering::SeqCst), 1);
     }
-    assert!(lossy.lost() > 5);
+    assert!(instance.faults() > 3);
 }

@@ -6,7 +6,7 @@ use statestore::TransactOp;
 use statestore::patterns::{Fenced, Lease, LeaseError, LeaseGuard};
 use statestore_conformance::Subject;
 
-use crate::lossy::Lossy;
+use crate::network::Network;
 
 /// Longer than a busy machine holds a request up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ async fn add_one(subject: &Subject, guard: &LeaseGuard) {
         .unwrap();
 }
 
-pub(crate) async fn one_at_a_time_does_what_it_guards(subject: &mut Subject) {
+pub(crate) async fn one_at_a_time_does_what_it_guards(subject: &mut Subject, _: Network) {
     let last = AtomicU64::new(0);
     let worker = async |_| {
         for _ in 0..3 {
@@ -44,7 +44,10 @@ pub(crate) async fn one_at_a_time_does_what_it_guards(subject: &mut Subject) {
     subject.assert_value(&subject.key("data"), "15").await;
 }
 
-pub(crate) async fn a_dead_holders_lease_is_taken_over_with_a_higher_token(subject: &mut Subject) {
+pub(crate) async fn a_dead_holders_lease_is_taken_over_with_a_higher_token(
+    subject: &mut Subject,
+    _: Network,
+) {
     let length = Duration::from_millis(400);
     let dead = lease(subject, length).acquire(PATIENCE).await.unwrap().token();
     let began = Instant::now();
@@ -58,7 +61,7 @@ pub(crate) async fn a_dead_holders_lease_is_taken_over_with_a_higher_token(subje
     );
 }
 
-pub(crate) async fn a_late_write_is_refused(subject: &mut Subject) {
+pub(crate) async fn a_late_write_is_refused(subject: &mut Subject, _: Network) {
     // It is not renewed for a minute, as if it were paused.
     let paused = lease(subject, Duration::from_secs(180))
         .acquire(PATIENCE)
@@ -93,9 +96,9 @@ pub(crate) async fn a_late_write_is_refused(subject: &mut Subject) {
     assert_eq!(fenced.get(&elsewhere).await.unwrap(), Some(2));
 }
 
-pub(crate) async fn it_is_held_although_replies_are_lost(subject: &mut Subject) {
-    let lossy = Lossy::new(subject.store(), 5);
-    let lease = Lease::new(lossy.store(), subject.key("lease"), Duration::from_secs(30));
+pub(crate) async fn it_is_held_although_replies_are_lost(subject: &mut Subject, network: Network) {
+    let instance = network.instance(5).await;
+    let lease = Lease::new(instance.store(), subject.key("lease"), Duration::from_secs(30));
     let mut last = 0;
     for _ in 0..10 {
         let guard = lease.acquire(PATIENCE).await.unwrap();
@@ -105,5 +108,5 @@ pub(crate) async fn it_is_held_although_replies_are_lost(subject: &mut Subject) 
         guard.release().await.unwrap();
     }
     subject.assert_value(&subject.key("data"), "10").await;
-    assert!(lossy.lost() > 5);
+    assert!(instance.faults() > 3);
 }

@@ -5,6 +5,8 @@ use statestore::patterns::{RateLimit, Verdict};
 use statestore::{Key, UpdateOptions};
 use statestore_conformance::Subject;
 
+use crate::network::Network;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How many of 12 at once are let through.
@@ -23,7 +25,7 @@ async fn let_through(limit: &RateLimit, key: &Key) -> usize {
     allowed
 }
 
-pub(crate) async fn a_window_lets_no_more_through_at_once(subject: &mut Subject) {
+pub(crate) async fn a_window_lets_no_more_through_at_once(subject: &mut Subject, _: Network) {
     let limit = RateLimit::fixed_window(Arc::clone(subject.store()), 5, HOUR).unwrap();
     let key = subject.key("calls");
     assert_eq!(let_through(&limit, &key).await, 5);
@@ -36,7 +38,7 @@ pub(crate) async fn a_window_lets_no_more_through_at_once(subject: &mut Subject)
     assert_eq!(other, Verdict::Allowed { remaining: 3 });
 }
 
-pub(crate) async fn a_window_ends(subject: &mut Subject) {
+pub(crate) async fn a_window_ends(subject: &mut Subject, _: Network) {
     let window = Duration::from_millis(700);
     let limit = RateLimit::fixed_window(Arc::clone(subject.store()), 1, window).unwrap();
     let key = subject.key("calls");
@@ -49,7 +51,7 @@ pub(crate) async fn a_window_ends(subject: &mut Subject) {
     assert!(limit.take(&key, 1).await.unwrap().is_allowed());
 }
 
-pub(crate) async fn a_bucket_lets_no_more_through_at_once(subject: &mut Subject) {
+pub(crate) async fn a_bucket_lets_no_more_through_at_once(subject: &mut Subject, _: Network) {
     let limit = RateLimit::token_bucket(Arc::clone(subject.store()), 5, HOUR).unwrap();
     let key = subject.key("calls");
     assert_eq!(let_through(&limit, &key).await, 5);
@@ -58,4 +60,19 @@ pub(crate) async fn a_bucket_lets_no_more_through_at_once(subject: &mut Subject)
         entry.expires_at.unwrap() > subject.now() + 4 * HOUR,
         "it is kept until it is full"
     );
+}
+
+pub(crate) async fn a_window_lets_as_many_through_although_replies_are_lost(
+    subject: &mut Subject,
+    network: Network,
+) {
+    let instance = network.instance(13).await;
+    let limit = RateLimit::fixed_window(instance.store(), 20, HOUR).unwrap();
+    let key = subject.key("calls");
+    let mut allowed = 0;
+    for _ in 0..30 {
+        allowed += u32::from(limit.take(&key, 1).await.unwrap().is_allowed());
+    }
+    assert_eq!(allowed, 20);
+    assert!(instance.faults() > 3);
 }

@@ -6,11 +6,11 @@ use statestore_conformance::Subject;
 use tower_sessions::Session;
 use tower_sessions::session::Id;
 
-use crate::lossy::Lossy;
+use crate::network::Network;
 
 const IDLE: Duration = Duration::from_secs(3600);
 
-pub(crate) async fn clicks_at_once_are_all_kept(subject: &mut Subject) {
+pub(crate) async fn clicks_at_once_are_all_kept(subject: &mut Subject, _: Network) {
     let sessions = Sessions::<Vec<u32>>::new(Arc::clone(subject.store()), IDLE);
     let id = sessions.start(&vec![]).await.unwrap();
     let clicks = (0..8).map(|click| {
@@ -33,7 +33,7 @@ pub(crate) async fn clicks_at_once_are_all_kept(subject: &mut Subject) {
     assert_eq!(sessions.update(&new, |_| Ok(())).await.unwrap(), None);
 }
 
-pub(crate) async fn a_session_expires_and_each_use_moves_that(subject: &mut Subject) {
+pub(crate) async fn a_session_expires_and_each_use_moves_that(subject: &mut Subject, _: Network) {
     let idle = Duration::from_secs(2);
     let sessions = Sessions::<u32>::new(Arc::clone(subject.store()), idle);
     let id = sessions.start(&1).await.unwrap();
@@ -83,14 +83,14 @@ async fn requests_at_once(store: TowerSessions) {
     assert_eq!(request(requests[1].id()).get_value("cart").await.unwrap(), None);
 }
 
-pub(crate) async fn requests_of_tower_sessions_lose_nothing(subject: &mut Subject) {
+pub(crate) async fn requests_of_tower_sessions_lose_nothing(subject: &mut Subject, _: Network) {
     requests_at_once(TowerSessions::new(Arc::clone(subject.store()))).await;
 }
 
 /// One after the other, since where others write in between, a store may not be able to tell.
-pub(crate) async fn saves_are_applied_once_although_replies_are_lost(subject: &mut Subject) {
-    let lossy = Lossy::new(subject.store(), 9);
-    let store = Arc::new(TowerSessions::new(lossy.store()));
+pub(crate) async fn saves_are_applied_once_although_replies_are_lost(_: &mut Subject, network: Network) {
+    let instance = network.instance(9).await;
+    let store = Arc::new(TowerSessions::new(instance.store()));
     let visitor = Session::new(None, Arc::clone(&store), None);
     visitor.insert("cart", Vec::<u32>::new()).await.unwrap();
     visitor.save().await.unwrap();
@@ -104,5 +104,5 @@ pub(crate) async fn saves_are_applied_once_although_replies_are_lost(subject: &m
     let request = Session::new(visitor.id(), store, None);
     let cart = request.get::<Vec<u32>>("cart").await.unwrap().unwrap();
     assert_eq!(cart, (0..20).collect::<Vec<_>>());
-    assert!(lossy.lost() > 3);
+    assert!(instance.faults() > 3);
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use statestore::{Error, ErrorKind, PutOptions, Ttl, Typed, UpdateOptions};
 use statestore_conformance::Subject;
 
-use crate::lossy::Lossy;
+use crate::network::Network;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Cart {
@@ -45,7 +45,7 @@ async fn all_add(carts: &Typed<Cart>, key: &statestore::Key, tasks: usize) {
     assert_eq!(items, (0..tasks).map(|task| task.to_string()).collect::<Vec<_>>());
 }
 
-pub(crate) async fn a_value_comes_back_with_its_version(subject: &mut Subject) {
+pub(crate) async fn a_value_comes_back_with_its_version(subject: &mut Subject, _: Network) {
     let (carts, key) = (carts(subject), subject.key("cart"));
     assert_eq!(carts.get(&key).await.unwrap(), None);
     let first = carts.compare_and_set(&key, None, &cart("lamp")).await.unwrap();
@@ -70,11 +70,11 @@ pub(crate) async fn a_value_comes_back_with_its_version(subject: &mut Subject) {
     subject.assert_absent(&key).await;
 }
 
-pub(crate) async fn updates_at_once_are_all_kept(subject: &mut Subject) {
+pub(crate) async fn updates_at_once_are_all_kept(subject: &mut Subject, _: Network) {
     all_add(&carts(subject), &subject.key("cart"), 16).await;
 }
 
-pub(crate) async fn what_does_not_decode_is_left_as_it_is(subject: &mut Subject) {
+pub(crate) async fn what_does_not_decode_is_left_as_it_is(subject: &mut Subject, _: Network) {
     let (carts, key) = (carts(subject), subject.key("cart"));
     let version = subject.put(&key, r#"{"goods":["secret lamp"]}"#).await;
     let mut called = false;
@@ -91,7 +91,7 @@ pub(crate) async fn what_does_not_decode_is_left_as_it_is(subject: &mut Subject)
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
 }
 
-pub(crate) async fn an_update_that_changes_nothing_writes_nothing(subject: &mut Subject) {
+pub(crate) async fn an_update_that_changes_nothing_writes_nothing(subject: &mut Subject, _: Network) {
     let (carts, key) = (carts(subject), subject.key("cart"));
     let version = carts.put(&key, &cart("lamp"), Default::default()).await.unwrap();
     let count = carts.update(&key, |cart| Ok(cart.as_ref().map_or(0, |cart| cart.items.len())));
@@ -107,7 +107,7 @@ pub(crate) async fn an_update_that_changes_nothing_writes_nothing(subject: &mut 
     subject.assert_absent(&key).await;
 }
 
-pub(crate) async fn an_update_keeps_the_expiry(subject: &mut Subject) {
+pub(crate) async fn an_update_keeps_the_expiry(subject: &mut Subject, _: Network) {
     let (carts, key) = (carts(subject), subject.key("cart"));
     let hour = Duration::from_secs(3600);
     carts
@@ -131,7 +131,7 @@ pub(crate) async fn an_update_keeps_the_expiry(subject: &mut Subject) {
     assert!(subject.entry(&key).await.expires_at > before);
 }
 
-pub(crate) async fn an_old_schema_is_upgraded(subject: &mut Subject) {
+pub(crate) async fn an_old_schema_is_upgraded(subject: &mut Subject, _: Network) {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     struct Counted {
         items: Vec<(String, u32)>,
@@ -173,10 +173,13 @@ pub(crate) async fn an_old_schema_is_upgraded(subject: &mut Subject) {
     assert_eq!(subject.entry(&key).await.version, written.version);
 }
 
-pub(crate) async fn updates_are_applied_once_although_replies_are_lost(subject: &mut Subject) {
+pub(crate) async fn updates_are_applied_once_although_replies_are_lost(
+    subject: &mut Subject,
+    network: Network,
+) {
     let key = subject.key("cart");
-    let lossy = Lossy::new(subject.store(), 7);
-    let carts = Typed::<Cart>::new(lossy.store());
+    let instance = network.instance(7).await;
+    let carts = Typed::<Cart>::new(instance.store());
     for item in 0..30 {
         let added = carts.update(&key, |cart| {
             cart.get_or_insert_default().items.push(item.to_string());
@@ -186,5 +189,5 @@ pub(crate) async fn updates_are_applied_once_although_replies_are_lost(subject: 
     }
     let items = carts.get(&key).await.unwrap().unwrap().value.items;
     assert_eq!(items, (0..30).map(|item| item.to_string()).collect::<Vec<_>>());
-    assert!(lossy.lost() > 3);
+    assert!(instance.faults() > 3);
 }

@@ -8,11 +8,9 @@ use statestore_api::{
     Result, StateStore, StateStoreExt as _, Version,
 };
 
-use super::{Report, Round, value};
+use super::report::{JUST_READ, OLD};
+use super::{Mix, Report, Round, value};
 use crate::history::{Call, Invocation, Outcome, Seen};
-
-/// A compare-and-set on a version that was seen some time ago.
-const STALE: &str = "compare_and_set*";
 
 /// How a call of a client ended.
 pub(super) enum Ended {
@@ -25,6 +23,9 @@ pub(super) enum Ended {
 /// A compare-and-set of which the store said that it cannot tell.
 #[derive(Debug)]
 pub(super) struct Doubt {
+    pub(super) operation: &'static str,
+    /// Whether the store has judged the write, and not only failed to answer in time.
+    pub(super) judged: bool,
     pub(super) key: Key,
     /// The value of the version that it expected.
     pub(super) expected: u64,
@@ -73,29 +74,44 @@ impl Client {
             if number % self.round.plan.operations_per_store == 0 {
                 self.store = self.round.environment.open(self.number).await;
             }
+            if !self.round.plan.pause.is_zero() {
+                tokio::time::sleep(self.round.plan.pause.mul_f64(self.rng.f64())).await;
+            }
             self.report.operations += 1;
             let key = self.round.keys[self.rng.usize(..self.round.keys.len())].clone();
-            match self.rng.u8(..100) {
-                0..20 => self.get(&key).await?,
-                20..24 => self.get_many().await?,
-                24..28 if self.store.capabilities().listing => self.list().await?,
-                24..50 => self.update(&key).await?,
-                50..60 => self.update_from_seen(&key).await?,
-                60..65 => self.update_from_old(&key).await?,
-                65..75 => self.delete(&key).await?,
-                75..95 => self.transfer().await?,
-                _ => self.audit().await?,
+            let dice = self.rng.u8(..100);
+            match (self.round.plan.mix, dice) {
+                (Mix::Updates, 0..95) => self.update(&key).await?,
+                (Mix::Updates, _) => self.delete(&key).await?,
+                (Mix::Everything, dice) => self.any(&key, dice).await?,
             }
         }
         Ok(())
+    }
+
+    /// One of all the operations.
+    async fn any(&mut self, key: &Key, dice: u8) -> Result<(), String> {
+        match dice {
+            0..20 => self.get(key).await,
+            20..24 => self.get_many().await,
+            24..28 if self.store.capabilities().listing => self.list().await,
+            24..50 => self.update(key).await,
+            50..60 => self.update_from_seen(key).await,
+            60..65 => self.update_from_old(key).await,
+            65..75 => self.delete(key).await,
+            75..95 => self.transfer().await,
+            _ => self.audit().await,
+        }
     }
 
     /// The last look at everything, when all others are done.
     pub(super) async fn read_everything(&mut self) -> Result<(), String> {
         self.get_many().await?;
         self.audit_until_it_succeeds().await?;
-        for key in self.round.keys.clone() {
-            self.get(&key).await?;
+        if self.round.plan.mix == Mix::Everything {
+            for key in self.round.keys.clone() {
+                self.get(&key).await?;
+            }
         }
         Ok(())
     }
@@ -218,7 +234,8 @@ impl Client {
     async fn list(&mut self) -> Result<(), String> {
         let (faults, keys) = (self.faults(), self.round.keys.clone());
         let invocations: Vec<_> = keys.iter().map(|key| self.invoke(key, Call::Get)).collect();
-        let options = ListOptions::default().with_page_size(3);
+        // In several pages, however many keys there are.
+        let options = ListOptions::default().with_page_size(self.round.keys.len().div_ceil(4).max(3));
         let listed: Result<Vec<_>> = self
             .store
             .list(&self.round.partition, options)
@@ -253,7 +270,7 @@ impl Client {
         match self.seen.get(key).cloned() {
             None => Ok(()),
             Some(None) => self.put("create", key, None).await,
-            Some(seen) => self.put("compare_and_set", key, seen).await,
+            Some(seen) => self.put(JUST_READ, key, seen).await,
         }
     }
 
@@ -262,7 +279,7 @@ impl Client {
         match self.seen.get(key).cloned() {
             None => self.get(key).await,
             Some(None) => self.put("create", key, None).await,
-            Some(seen) => self.put(STALE, key, seen).await,
+            Some(seen) => self.put(OLD, key, seen).await,
         }
     }
 
@@ -270,7 +287,7 @@ impl Client {
     async fn update_from_old(&mut self, key: &Key) -> Result<(), String> {
         match self.old.get(key).cloned() {
             None => self.get(key).await,
-            old => self.put(STALE, key, old).await,
+            old => self.put(OLD, key, old).await,
         }
     }
 
@@ -301,8 +318,10 @@ impl Client {
         let (judged, invoked) = (is_judged(&result), invocation.time);
         let result = result.map(Outcome::Written);
         let ended = self.settle(invocation, result, |entry| self.read_filled(entry))?;
-        if let (&Ended::Unknown(answered), Some(seen), true) = (&ended, seen, judged) {
+        if let (&Ended::Unknown(answered), Some(seen)) = (&ended, seen) {
             self.doubts.push(Doubt {
+                operation,
+                judged,
                 key: key.clone(),
                 expected: seen.value,
                 invoked,

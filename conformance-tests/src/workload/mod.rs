@@ -44,6 +44,7 @@ pub use self::report::{Report, Tally};
 
 use self::bank::Bank;
 use self::client::{Client, Doubt};
+use self::report::Why;
 use crate::history::{Bound, Call, Corruption, History, Outcome, Recorder, Verdict, check, check_key};
 
 /// Where clients get their stores from.
@@ -67,13 +68,24 @@ impl Environment for Shared {
     }
 }
 
+/// What the clients do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mix {
+    /// All operations, on versions of any age, and transfers.
+    #[default]
+    Everything,
+    /// What most callers do: a read, and a compare-and-set on what it found; and now and then a delete.
+    Updates,
+}
+
 /// What is run, and for how long.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Plan {
     /// What everything random is drawn from.
     pub seed: u64,
-    /// How many clients there are at once. The checker is quick up to 8.
+    /// How many clients there are at once. The checker is quick where up to 8 are on one key at a time.
     pub clients: usize,
     /// How many keys they fight over in a round.
     pub keys: usize,
@@ -87,6 +99,10 @@ pub struct Plan {
     pub time: Duration,
     /// The largest value, in bytes.
     pub value_bytes: usize,
+    /// What the clients do.
+    pub mix: Mix,
+    /// How long a client waits before each operation: a random time, up to this.
+    pub pause: Duration,
 }
 
 impl Plan {
@@ -102,6 +118,8 @@ impl Plan {
             operations: 10_000,
             time: Duration::from_secs(60),
             value_bytes: 2_000,
+            mix: Mix::Everything,
+            pause: Duration::ZERO,
         }
     }
 
@@ -119,10 +137,38 @@ impl Plan {
         self
     }
 
+    /// The same with so many clients.
+    #[must_use]
+    pub fn with_clients(mut self, clients: usize) -> Self {
+        self.clients = clients;
+        self
+    }
+
     /// The same on so many keys a round.
     #[must_use]
     pub fn with_keys(mut self, keys: usize) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// The same with clients that do this.
+    #[must_use]
+    pub fn with_mix(mut self, mix: Mix) -> Self {
+        self.mix = mix;
+        self
+    }
+
+    /// The same with clients that wait so long at the most before each operation.
+    #[must_use]
+    pub fn with_pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// The same with another store for each so many operations of a client.
+    #[must_use]
+    pub fn with_operations_per_store(mut self, operations: usize) -> Self {
+        self.operations_per_store = operations.max(1);
         self
     }
 
@@ -230,7 +276,11 @@ async fn run_round(
     let history = round.recorder.history();
     let remembered = auditor.store.capabilities().remembered_writes;
     for doubt in &doubts {
-        justify(&history, doubt, remembered)?;
+        let why = match doubt.judged {
+            true => justify(&history, doubt, remembered)?,
+            false => Why::Unanswered,
+        };
+        report.doubt(doubt.operation, why);
     }
     auditor.clean_up().await;
     Ok(history)
@@ -263,8 +313,8 @@ fn judge(history: &History, rng: &mut Rng, report: &mut Report) -> Result<(), St
 }
 
 /// Checks that a store could not tell what became of a compare-and-set: since the version that it expected was written,
-/// others deleted the key or wrote it more often than its entry remembers.
-fn justify(history: &History, doubt: &Doubt, remembered: usize) -> Result<(), String> {
+/// others deleted the key or wrote it more often than its entry remembers. Returns which.
+fn justify(history: &History, doubt: &Doubt, remembered: usize) -> Result<Why, String> {
     let operations = history.keys().find(|(key, _)| **key == doubt.key);
     let operations = operations.map(|(_, operations)| operations).unwrap_or_default();
     let written = operations.iter().find(|operation| match operation.call {
@@ -284,8 +334,11 @@ fn justify(history: &History, doubt: &Doubt, remembered: usize) -> Result<(), St
             Call::Delete { .. } => deletes += 1,
         }
     }
-    if deletes > 0 || puts > remembered {
-        return Ok(());
+    if deletes > 0 {
+        return Ok(Why::Deleted);
+    }
+    if puts > remembered {
+        return Ok(Why::Overwritten);
     }
     Err(format!(
         "{doubt:?} was answered with Indeterminate, although only {puts} others may have written the key since the \

@@ -12,11 +12,11 @@ use statestore_api::backend::stable_hash;
 use tokio::time::Instant;
 
 use super::node::{Answer, Node, Settings};
-use super::shared::Shared;
 use super::{Call, pipeline, text};
 use crate::redis::codec::SLOTS;
 use crate::redis::config::{Address, Config};
 use crate::redis::error::Failure;
+use crate::shared::Shared;
 
 /// How often a request follows the nodes' redirections. One moved slot takes one or two.
 const REDIRECTIONS: usize = 5;
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 pub(in crate::redis) struct Cluster {
     seeds: Vec<Address>,
-    map: Shared<Arc<Map>>,
+    map: Shared<Arc<Map>, Failure>,
     /// Every node that was met, so that its connection outlives the map it was in.
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     config: Config,

@@ -8,7 +8,6 @@
 mod cluster;
 mod node;
 mod sentinel;
-mod shared;
 mod stream;
 
 use std::sync::Arc;

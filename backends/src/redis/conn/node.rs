@@ -11,10 +11,10 @@ use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisErro
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::shared::Shared;
 use super::{Call, stream};
 use crate::redis::config::{Address, Config, Credentials, Tls};
 use crate::redis::error::Failure;
+use crate::shared::Shared;
 
 /// What all connections of a store have in common.
 pub(in crate::redis) struct Settings {
@@ -94,7 +94,7 @@ impl Drop for Closes {
 /// One connection to a server, in its place: everybody who needs it while it is being made waits for the same attempt.
 pub(super) struct Lane {
     way: Arc<Way>,
-    live: Shared<Live>,
+    live: Shared<Live, Failure>,
 }
 
 /// How to connect to a server.

@@ -9,15 +9,15 @@ use redis::Value;
 use statestore_api::backend::stable_hash;
 
 use super::node::{Answer, Lane, Node, Settings};
-use super::shared::Shared;
 use super::{Call, pipeline};
 use crate::redis::config::{Address, Config};
 use crate::redis::error::Failure;
+use crate::shared::Shared;
 
 pub(in crate::redis) struct Sentinel {
     service: String,
     sentinels: Vec<Lane>,
-    primary: Shared<Primary>,
+    primary: Shared<Primary, Failure>,
     config: Config,
     settings: Arc<Settings>,
 }
