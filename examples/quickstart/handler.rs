@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use statestore::Precondition::Absent;
-use statestore::{
-    Attempt, BoxError, Error, Key, Precondition, Result, StateStore, StateStoreExt, TransactOp,
-    TransactOptions, Ttl, WriteId,
-};
+use statestore::{BoxError, Error, Key, Precondition, Result, StateStore, StateStoreExt, TransactOp, Ttl};
 
 use crate::events::{Event, Item, Kind};
 
 /// How long a handled event is remembered: longer than the queue keeps trying to deliver one.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How often an event is tried against others on the same cart, or a request against a bad network.
+/// How often an event is tried against others on the same cart.
 const MAX_ATTEMPTS: u32 = 20;
 
 /// Handles one event. Its effect and the marker that it is done are written together or not at all, so that whoever
 /// gets the event again, here or in another instance, finds the marker and leaves the cart alone.
+///
+/// When no answer comes, the layer around the store sends the same write again: [`open`](statestore::open()) puts
+/// [`Retry`](statestore::layer::Retry) around every store on a network.
 pub(crate) async fn handle(store: &dyn StateStore, event: &Event) -> Result<Outcome, BoxError> {
     let cart_key = event.key("cart")?;
     let marker_key = event.key(&format!("events/{}", event.id))?;
@@ -56,32 +56,14 @@ pub(crate) async fn handle(store: &dyn StateStore, event: &Event) -> Result<Outc
         };
         ops.push(TransactOp::put_expiring(marker_key.clone(), "", Ttl::After(REMEMBERED)).when(Absent));
 
-        match transact(store, ops).await {
-            Ok(()) => return Ok(Outcome::Done { conflicts }),
+        match store.transact(ops, Default::default()).await {
+            Ok(_) => return Ok(Outcome::Done { conflicts }),
             // Somebody changed the cart, or handled this event, perhaps ourselves: the marker tells.
             Err(Error::Conflict(_) | Error::Indeterminate { .. }) => pause(conflicts).await,
             Err(error) => return Err(error.into()),
         }
     }
     Err(format!("others changed the cart of {} all the time", event.user).into())
-}
-
-/// Applies `ops`, all or none. When no answer comes it sends the same write again, by its id, and the store
-/// recognises it if it was applied.
-async fn transact(store: &dyn StateStore, ops: Vec<TransactOp>) -> Result<()> {
-    let mut attempt = Attempt::first(WriteId::new());
-    loop {
-        let options = TransactOptions::default().with_attempt(attempt);
-        match store.transact(ops.clone(), options).await {
-            Ok(_) => return Ok(()),
-            Err(error @ Error::Indeterminate { .. }) => return Err(error),
-            Err(error) if attempt.number == MAX_ATTEMPTS => return Err(error),
-            Err(error) if error.is_retryable() || error.may_have_applied() => {}
-            Err(error) => return Err(error),
-        }
-        pause(attempt.number).await;
-        attempt = attempt.next();
-    }
 }
 
 /// Waits a random time, so that those who collided do not collide again; up to 5 ms at first, up to 640 ms in the end.

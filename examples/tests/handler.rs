@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use events::{Event, deliveries};
 use handler::{Cart, Outcome, handle};
+use statestore::layer::{Retry, RetryPolicy};
 use statestore::{
     Applied, Bytes, Capabilities, Clock, DeleteOptions, Entry, Error, GetOptions, Key, ListOptions,
     ManualClock, MemoryStore, Page, Precondition, PutOptions, Resolution, Result, ScanOptions, StateStore,
@@ -28,12 +29,14 @@ struct Lossy {
 }
 
 impl Lossy {
-    fn losing(replies: u32) -> Self {
-        Self {
+    /// As `open` gives it out: with the layer around it that sends a write again.
+    fn losing(replies: u32) -> Retry<Self> {
+        let lossy = Self {
             store: MemoryStore::new(),
             to_lose: AtomicU32::new(replies),
             asked: AtomicU32::new(0),
-        }
+        };
+        Retry::new(lossy, RetryPolicy::default())
     }
 }
 
@@ -131,7 +134,7 @@ async fn a_lost_reply_does_not_do_it_twice_and_is_not_taken_for_a_duplicate() {
         handle(&store, &event).await.unwrap(),
         Outcome::Done { conflicts: 0 }
     );
-    assert_eq!(store.asked.load(Ordering::Relaxed), 4);
+    assert_eq!(store.inner().asked.load(Ordering::Relaxed), 4);
     let stored = cart(&store, &event, "cart").await.unwrap();
     assert_eq!((stored.changes, stored.cents()), (1, 2 * 1290));
     assert_eq!(handle(&store, &event).await.unwrap(), Outcome::DoneBefore);
@@ -145,7 +148,7 @@ async fn an_order_whose_reply_is_lost_is_placed_once() {
     for event in &bobs[..bobs.len() - 2] {
         handle(&store, event).await.unwrap();
     }
-    store.to_lose.store(2, Ordering::Relaxed);
+    store.inner().to_lose.store(2, Ordering::Relaxed);
     assert_eq!(
         handle(&store, checkout).await.unwrap(),
         Outcome::Done { conflicts: 0 }

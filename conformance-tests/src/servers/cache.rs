@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
 /// The folder in which test servers are kept: `${STATESTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/statestore}`, as in the
-/// scripts that fill it.
-pub(super) fn cache() -> Option<PathBuf> {
+/// scripts that fill it. `None` when no variable tells.
+#[must_use]
+pub fn cache() -> Option<PathBuf> {
     let variable = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

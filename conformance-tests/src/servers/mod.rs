@@ -24,7 +24,7 @@
 //! - [`dynamodb`]: DynamoDB Local.
 //! - [`firestore`]: hidane, an emulator of Firestore.
 //! - [`redis`]: Redis or Valkey, standalone, Cluster and Sentinel.
-//! - [`Group`], [`Process`], [`free_port`], [`wait_for`]: what they are made of, for further services.
+//! - [`cache`], [`Group`], [`Process`], [`free_port`], [`wait_for`]: what they are made of, for further services.
 
 pub mod azurite;
 mod cache;
@@ -38,6 +38,7 @@ mod process;
 pub mod redis;
 mod wait;
 
+pub use self::cache::cache;
 pub use self::error::ServerError;
 pub use self::group::Group;
 pub use self::port::{BUS_OFFSET, free_port};

@@ -1,5 +1,6 @@
 // az deployment group create --resource-group shop --template-file main.bicep
-// func azure functionapp publish <name> --custom, from a folder with host.json, shop/ and the program
+// cargo build --profile function -p statestore-shop --bin azure-functions --no-default-features --features azure-table
+// func azure functionapp publish <name> --custom, from a folder with host.json, shop/, deliveries/ and the program
 
 param location string = resourceGroup().location
 param name string = 'shop${uniqueString(resourceGroup().id)}'

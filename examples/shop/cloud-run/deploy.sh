@@ -5,7 +5,7 @@ project=$1 region=$2 image=$3
 
 # The state: a Firestore database, and the fields that need no index. The expiry has the service's own sweep.
 gcloud firestore databases create --project="$project" --database=shop --location="$region" --type=firestore-native
-for field in v w p f x; do
+for field in v w x; do
     gcloud firestore indexes fields update "$field" --project="$project" --database=shop \
         --collection-group=state-items --disable-indexes
 done
@@ -20,3 +20,8 @@ gcloud projects add-iam-policy-binding "$project" --member="serviceAccount:$acco
 gcloud run deploy shop --project="$project" --region="$region" --image="$image" \
     --service-account="$account" --allow-unauthenticated --timeout=15s --cpu=1 --memory=256Mi \
     --set-env-vars="STATESTORE_URL=firestore://$project/state?database=shop&retry_deadline=10s"
+
+# Every five minutes: what instances that died have left to be delivered.
+url=$(gcloud run services describe shop --project="$project" --region="$region" --format='value(status.url)')
+gcloud scheduler jobs create http shop-deliveries --project="$project" --location="$region" \
+    --schedule='*/5 * * * *' --http-method=POST --uri="$url/deliveries" --attempt-deadline=30s

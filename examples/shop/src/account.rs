@@ -39,6 +39,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Refusal {
     TooMuch,
     NothingToOrder,
+    /// What is in the cart is not what the visitor saw.
+    Changed,
 }
 
 /// What follows from a change.
@@ -63,9 +65,13 @@ impl Account {
         Outcome::Cart(self.cart.clone())
     }
 
-    pub(crate) fn order(&mut self, events: &mut Vec<OrderEvent>) -> Outcome {
+    /// Orders what is in the cart, if it is what the visitor has `seen` there.
+    pub(crate) fn order(&mut self, seen: Option<&Items>, events: &mut Vec<OrderEvent>) -> Outcome {
         if self.cart.is_empty() {
             return Outcome::Refused(Refusal::NothingToOrder);
+        }
+        if seen.is_some_and(|seen| *seen != self.cart) {
+            return Outcome::Refused(Refusal::Changed);
         }
         self.placed += 1;
         let order = Order {
@@ -107,13 +113,35 @@ mod tests {
         let mut events = Vec::new();
         for _ in 0..=ORDERS {
             account.add("lamp", 1);
-            assert!(matches!(account.order(&mut events), Outcome::Placed(_)));
+            assert!(matches!(account.order(None, &mut events), Outcome::Placed(_)));
             assert!(matches!(
-                account.order(&mut events),
+                account.order(None, &mut events),
                 Outcome::Refused(Refusal::NothingToOrder)
             ));
         }
         assert_eq!((account.orders.len(), account.orders[0].number), (ORDERS, 2));
         assert_eq!(events.len(), ORDERS + 1);
+    }
+
+    #[test]
+    fn what_the_visitor_has_not_seen_is_not_ordered() {
+        let mut account = Account::default();
+        let mut events = Vec::new();
+        account.add("lamp", 1);
+        let seen = account.cart.clone();
+        account.add("rug", 1);
+        assert!(matches!(
+            account.order(Some(&seen), &mut events),
+            Outcome::Refused(Refusal::Changed)
+        ));
+        assert_eq!(
+            (account.cart.len(), account.orders.len(), events.len()),
+            (2, 0, 0)
+        );
+        let seen = account.cart.clone();
+        assert!(matches!(
+            account.order(Some(&seen), &mut events),
+            Outcome::Placed(_)
+        ));
     }
 }

@@ -1,5 +1,7 @@
 //! What a request is answered that does not succeed.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -13,8 +15,12 @@ use crate::account::Refusal;
 pub(crate) enum Failure {
     BadRequest(&'static str),
     Refused(Refusal),
-    /// The state could not be read or written. To repeat the request is safe if it has an `Idempotency-Key`.
+    /// What nobody needs more often; and how long until it is worth asking again.
+    TooOften(Duration),
+    /// The state could not be read or written: nothing was done.
     Unavailable,
+    /// It may have been done. To repeat the request is safe if it has an `Idempotency-Key`.
+    Unknown,
     Internal,
 }
 
@@ -22,9 +28,12 @@ impl From<statestore::Error> for Failure {
     fn from(error: statestore::Error) -> Self {
         // Errors of the store tell no value and no secret.
         tracing::error!(%error, kind = ?error.kind(), "the store failed");
-        match error.is_retryable() || error.may_have_applied() {
-            true => Self::Unavailable,
-            false => Self::Internal,
+        if error.may_have_applied() {
+            Self::Unknown
+        } else if error.is_retryable() {
+            Self::Unavailable
+        } else {
+            Self::Internal
         }
     }
 }
@@ -50,11 +59,33 @@ impl From<session::Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        let mut retry_after = None;
         let (status, title) = match self {
             Self::BadRequest(title) => (StatusCode::BAD_REQUEST, title),
             Self::Refused(Refusal::NothingToOrder) => (StatusCode::CONFLICT, "the cart is empty"),
             Self::Refused(Refusal::TooMuch) => (StatusCode::CONFLICT, "the cart is full"),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
+            Self::Refused(Refusal::Changed) => (
+                StatusCode::CONFLICT,
+                "the cart has changed meanwhile; look at it, and order again",
+            ),
+            Self::TooOften(pause) => {
+                retry_after = Some(pause.as_secs() + 1);
+                (StatusCode::TOO_MANY_REQUESTS, "this was done a moment ago")
+            }
+            Self::Unavailable => {
+                retry_after = Some(1);
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "nothing was done; try again in a moment",
+                )
+            }
+            Self::Unknown => {
+                retry_after = Some(1);
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "it may be done or not; try again in a moment",
+                )
+            }
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "something is wrong with this shop",
@@ -67,8 +98,8 @@ impl IntoResponse for Failure {
             CONTENT_TYPE,
             const { axum::http::HeaderValue::from_static("application/problem+json") },
         );
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, const { axum::http::HeaderValue::from_static("1") });
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }

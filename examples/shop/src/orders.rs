@@ -4,18 +4,24 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use statestore::patterns::{Event, Outbox};
-use statestore::{BoxError, Key};
+use statestore::Key;
+use statestore::patterns::{Outbox, State as Stored};
 use tower_sessions::Session;
 
-use crate::account::{Account, Order, OrderEvent, Outcome};
+use crate::account::{Account, Items, Order, OrderEvent, Outcome};
 use crate::answers::Failure;
 use crate::visitor::{customer, customer_or_new};
+use crate::warehouse;
 
 pub(crate) type Accounts = Outbox<Account, OrderEvent>;
+
+/// How long a customer's events are those of one instance to deliver, which goes on renewing this while it lives.
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 #[derive(Deserialize)]
 pub(crate) struct Addition {
@@ -28,9 +34,22 @@ fn one() -> u32 {
     1
 }
 
-pub(crate) async fn cart(State(accounts): State<Accounts>, session: Session) -> Result<Json<Value>, Failure> {
-    let account = read(&accounts, &session).await?;
-    Ok(Json(json!({ "items": account.cart })))
+/// What the visitor orders: what was to be seen in the cart.
+#[derive(Deserialize)]
+pub(crate) struct Seen {
+    items: Option<Items>,
+}
+
+pub(crate) async fn cart(
+    State(accounts): State<Accounts>,
+    session: Session,
+) -> Result<impl IntoResponse, Failure> {
+    let stored = read(&accounts, &session).await?;
+    let version = stored
+        .as_ref()
+        .map(|stored| (ETAG, format!("\"{}\"", stored.version)));
+    let cart = stored.map(|stored| stored.value.cart).unwrap_or_default();
+    Ok((AppendHeaders(version), Json(json!({ "items": cart }))))
 }
 
 pub(crate) async fn add(
@@ -70,15 +89,22 @@ pub(crate) async fn place(
     State(accounts): State<Accounts>,
     session: Session,
     headers: HeaderMap,
+    seen: Option<Json<Seen>>,
 ) -> Result<(StatusCode, Json<Order>), Failure> {
     let Some(key) = idempotency_key(&headers)? else {
         return Err(Failure::BadRequest("an order needs the header Idempotency-Key"));
     };
     let customer = customer_or_new(&session).await?;
     let request = Some(format!("order {key}"));
-    let outcome = change_once(&accounts, &customer, request, Account::order).await?;
+    let seen = seen.and_then(|Json(seen)| seen.items);
+    let change = |account: &mut Account, events: &mut Vec<OrderEvent>| account.order(seen.as_ref(), events);
+    let outcome = change_once(&accounts, &customer, request, change).await?;
     // Also for a repeated request: the instance that had the first may have died before this.
-    if let Err(error) = accounts.deliver(&customer, hand_over).await {
+    let store = accounts.states().store();
+    if let Err(error) = accounts
+        .deliver(&customer, |event| warehouse::take(store, event))
+        .await
+    {
         tracing::warn!(%error, "an order's event waits for the next delivery");
     }
     match outcome {
@@ -89,8 +115,9 @@ pub(crate) async fn place(
 }
 
 pub(crate) async fn list(State(accounts): State<Accounts>, session: Session) -> Result<Json<Value>, Failure> {
-    let account = read(&accounts, &session).await?;
-    Ok(Json(json!({ "orders": account.orders })))
+    let stored = read(&accounts, &session).await?;
+    let orders = stored.map(|stored| stored.value.orders).unwrap_or_default();
+    Ok(Json(json!({ "orders": orders })))
 }
 
 /// Reads the account, changes it, and writes it if nobody else wrote in between, else does so again. A request with an id is applied once.
@@ -110,24 +137,11 @@ async fn change_once(
     })
 }
 
-/// Where a shop would call its warehouse. It may be called again for the same event, which its id tells.
-async fn hand_over(event: Event<OrderEvent>) -> Result<(), BoxError> {
-    let OrderEvent::Placed(order) = event.event;
-    tracing::info!(
-        event = event.id,
-        attempts = event.attempts,
-        order = order.number,
-        "order handed over"
-    );
-    Ok(())
-}
-
-async fn read(accounts: &Accounts, session: &Session) -> Result<Account, Failure> {
+async fn read(accounts: &Accounts, session: &Session) -> Result<Option<Stored<Account>>, Failure> {
     let Some(customer) = customer(session).await? else {
-        return Ok(Account::default());
+        return Ok(None);
     };
-    let state = accounts.states().get(&account_key(&customer)?).await?;
-    Ok(state.map(|state| state.value).unwrap_or_default())
+    Ok(accounts.states().get(&account_key(&customer)?).await?)
 }
 
 fn account_key(customer: &str) -> statestore::Result<Key> {
@@ -156,6 +170,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
 
 /// The accounts of this store.
 pub(crate) fn accounts(store: impl statestore::StateStore + 'static) -> Accounts {
-    // The lease is as long as a function may run. Who finds another delivering does not wait long: the order is placed.
-    Outbox::new(store).with_lease(Duration::from_secs(15), Duration::from_secs(1))
+    // Who finds another delivering does not wait long: the order is placed.
+    Outbox::new(store).with_lease(LEASE, Duration::from_secs(1))
 }

@@ -4,18 +4,21 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use statestore::patterns::TowerSessions;
-use statestore::{BoxError, Config, StateStore};
+use statestore::{BoxError, Config, StateStore, WriteId};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_sessions::{Expiry, SessionManagerLayer, cookie::time};
 
 use crate::answers::Failure;
-use crate::{orders, sessions};
+use crate::{deliveries, orders, page, sessions};
+
+/// Tells a visitor which instance has answered.
+const INSTANCE: HeaderName = HeaderName::from_static("shop-instance");
 
 /// The shop on the store that `STATESTORE_URL` names. Nothing is connected yet: an instance is ready at once, and the first request connects.
 ///
@@ -30,6 +33,8 @@ fn shop(store: Arc<dyn StateStore>) -> Router {
     let sessions = SessionManagerLayer::new(TowerSessions::new(Arc::clone(&store)))
         .with_name("session")
         .with_expiry(two_weeks);
+    let accounts = orders::accounts(Arc::clone(&store));
+    let instance = instance();
     Router::new()
         .route("/cart", get(orders::cart))
         .route("/cart/items", post(orders::add))
@@ -37,12 +42,30 @@ fn shop(store: Arc<dyn StateStore>) -> Router {
         .route("/orders", get(orders::list).post(orders::place))
         .route(
             "/session",
-            get(sessions::get).put(sessions::put).delete(sessions::delete),
+            get(sessions::get)
+                .post(sessions::post)
+                .put(sessions::put)
+                .delete(sessions::delete),
         )
-        .with_state(orders::accounts(Arc::clone(&store)))
+        .with_state(accounts.clone())
         .layer(sessions)
+        .route("/deliveries", post(deliveries::deliver).with_state(accounts))
         .route("/health", get(health).with_state(store))
+        .route("/", get(page::html))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
         .layer(middleware::from_fn(log_request))
+        .layer(middleware::map_response(move |mut response: Response| {
+            response.headers_mut().insert(INSTANCE, instance.clone());
+            async { response }
+        }))
+}
+
+/// A name for this process, by chance.
+fn instance() -> HeaderValue {
+    let mut name = WriteId::new().to_string();
+    name.truncate(8);
+    HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("?"))
 }
 
 async fn health(State(store): State<Arc<dyn StateStore>>) -> Result<StatusCode, Failure> {

@@ -20,6 +20,12 @@ pub(crate) async fn get(session: Session) -> Result<Json<Visitor>, Failure> {
     Ok(Json(Visitor { name }))
 }
 
+/// Makes the visitor known, before the first click: of two at once, in two tabs, each would make a visitor of its own.
+pub(crate) async fn post(session: Session) -> Result<StatusCode, Failure> {
+    customer_or_new(&session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 pub(crate) async fn put(session: Session, Json(visitor): Json<Visitor>) -> Result<Json<Visitor>, Failure> {
     if visitor.name.as_ref().is_some_and(|name| name.len() > 100) {
         return Err(Failure::BadRequest("a name has up to 100 bytes"));

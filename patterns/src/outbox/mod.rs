@@ -95,7 +95,7 @@ impl<T, E> Outbox<T, E> {
             waiting: Typed::new(store),
             options: UpdateOptions::default(),
             retention: Duration::from_secs(7 * 24 * 3600),
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(4),
             patience: Duration::from_secs(5),
             hook: None,
         }
@@ -115,7 +115,9 @@ impl<T, E> Outbox<T, E> {
         self
     }
 
-    /// The same where a deliverer that died is replaced after `length` (by default 30 s), and a delivery waits up to `patience` for another (5 s).
+    /// The same where a deliverer that died is replaced after `length` (by default 4 s; one that lives renews its lease), and a delivery waits up to
+    /// `patience` for another (5 s). Only a delivery whose patience is longer than `length` can replace one that died, since it has to watch for as long: let
+    /// at least those on a schedule have it.
     #[must_use]
     pub fn with_lease(mut self, length: Duration, patience: Duration) -> Self {
         (self.lease, self.patience) = (length, patience);

@@ -21,6 +21,18 @@ impl Answer {
         assert_eq!(self.0.status(), status, "{:?}", self.0.body());
     }
 
+    /// The value of a header that is to be there.
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.0.headers().get(name);
+        let value = value.unwrap_or_else(|| panic!("it has no {name}: {:?}", self.0.headers()));
+        value.to_str().unwrap()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        self.0.body()
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(self.0.body()).unwrap_or_else(|_| panic!("it is no JSON: {:?}", self.0))

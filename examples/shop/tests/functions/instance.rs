@@ -85,27 +85,66 @@ impl Instance {
             &group.folder().join("instance"),
             command.arg(program),
         )?;
-        if let Way::Http(addr) = way {
-            let connects = async || {
-                let connection = TcpStream::connect(addr).await;
-                connection.map(drop).map_err(|source| ServerError::Io {
-                    doing: "connecting to the shop".to_owned(),
-                    source,
-                })
-            };
-            process.wait_until_ready(LIMIT, connects).await?;
+        let instance = Self { process, way };
+        if let Way::Http(addr) = instance.way {
+            instance.wait_until_it_listens(addr).await?;
         }
-        Ok(Self { process, way })
+        Ok(instance)
+    }
+
+    async fn wait_until_it_listens(&self, addr: SocketAddr) -> Result<(), ServerError> {
+        let connects = async || {
+            let connection = TcpStream::connect(addr).await;
+            connection.map(drop).map_err(|source| ServerError::Io {
+                doing: "connecting to the shop".to_owned(),
+                source,
+            })
+        };
+        self.process.wait_until_ready(LIMIT, connects).await
+    }
+
+    /// Starts another instance in the place of one that was killed: on the same port.
+    pub(crate) async fn start_again(&self) {
+        self.process.respawn().unwrap();
+        self.wait_until_it_listens(self.addr()).await.unwrap();
+    }
+
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        match self.way {
+            Way::Http(addr) => addr,
+            Way::Lambda(_) => panic!("a function on Lambda does not listen"),
+        }
+    }
+
+    /// The page's address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.addr())
     }
 
     /// What the visitor is answered, or why nothing.
     pub(crate) async fn send(&self, request: Request<String>) -> Result<Response<String>, String> {
-        let sent = async {
+        self.answered(async {
             match &self.way {
                 Way::Lambda(environment) => environment.invoke(request).await,
                 Way::Http(addr) => over_http(*addr, request).await,
             }
+        })
+        .await
+    }
+
+    /// What an event that is no visitor's request is answered on Lambda.
+    pub(crate) async fn send_event(&self, event: Value) -> Result<Response<String>, String> {
+        let Way::Lambda(environment) = &self.way else {
+            panic!("only Lambda has events");
         };
+        self.answered(environment.invoke_with(event)).await
+    }
+
+    async fn answered(
+        &self,
+        sent: impl Future<Output = Result<Response<String>, String>>,
+    ) -> Result<Response<String>, String> {
         match tokio::time::timeout(LIMIT, sent).await {
             Ok(answered) => answered,
             Err(_) => Err(format!(

@@ -75,10 +75,15 @@ impl Environment {
 
     /// Sends a visitor's request as an event, and makes the visitor's answer of the function's.
     pub(crate) async fn invoke(&self, request: Request<String>) -> Result<Response<String>, String> {
+        self.invoke_with(event(request)).await
+    }
+
+    /// Sends an event, and makes a visitor's answer of the function's.
+    pub(crate) async fn invoke_with(&self, event: Value) -> Result<Response<String>, String> {
         let (answer, answered) = oneshot::channel();
         let invocation = Invocation {
             id: statestore::WriteId::new().to_string(),
-            event: event(request),
+            event,
             answer,
         };
         let queue = self.shared.queue.lock().unwrap().clone();

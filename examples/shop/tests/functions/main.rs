@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod browser;
+mod deliveries;
 mod instance;
 mod lambda;
+mod page;
 #[macro_use]
 mod stores;
 
@@ -23,6 +25,7 @@ on_every_store_and_runtime! {
     a_cold_start_finds_everything
     what_is_wrong_is_refused
     logs_are_json_and_tell_no_value
+    the_page_is_served
 }
 
 async fn clicks_at_once_are_all_kept(runtime: Runtime, url: &str) {
@@ -181,12 +184,51 @@ async fn what_is_wrong_is_refused(runtime: Runtime, url: &str) {
         empty.json(),
         json!({ "title": "the cart is empty", "status": 409 })
     );
-    browser.post(&shop, "/orders", json!(null)).await.assert_is(400);
+    browser.post(&shop, "/orders", json!({})).await.assert_is(400);
     for wrong in [json!({ "item": "" }), json!({ "item": "lamp", "quantity": 0 })] {
         browser.post(&shop, "/cart/items", wrong).await.assert_is(400);
     }
     let too_many = json!({ "item": "lamp", "quantity": 100 });
     browser.post(&shop, "/cart/items", too_many).await.assert_is(409);
+}
+
+async fn the_page_is_served(runtime: Runtime, url: &str) {
+    let (one, other) = two_instances(runtime, url).await;
+    let mut browser = Browser::new();
+    let page = browser.get(&one, "/").await;
+    page.assert_is(200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert!(
+        page.header("content-security-policy")
+            .starts_with("default-src 'self';")
+    );
+    for (file, content_type) in [("page.css", "text/css"), ("page.js", "text/javascript")] {
+        assert!(
+            page.text().contains(&format!("\"{file}\"")),
+            "the page has no {file}"
+        );
+        let file = browser.get(&one, &format!("/{file}")).await;
+        file.assert_is(200);
+        assert!(file.header("content-type").starts_with(content_type));
+    }
+    // It tells who has answered, and which version the cart has.
+    browser
+        .post(&one, "/cart/items", json!({ "item": "lamp" }))
+        .await
+        .assert_is(200);
+    let (first, second) = (
+        browser.get(&one, "/cart").await,
+        browser.get(&other, "/cart").await,
+    );
+    assert_eq!(first.header("shop-instance"), page.header("shop-instance"));
+    assert_ne!(first.header("shop-instance"), second.header("shop-instance"));
+    assert_eq!(first.header("etag"), second.header("etag"));
+    browser
+        .post(&other, "/cart/items", json!({ "item": "lamp" }))
+        .await
+        .assert_is(200);
+    let third = browser.get(&one, "/cart").await;
+    assert_ne!(third.header("etag"), first.header("etag"));
 }
 
 async fn logs_are_json_and_tell_no_value(runtime: Runtime, url: &str) {
