@@ -45,7 +45,8 @@
 //!
 //! [`open`](open()) takes such a URL, [`Config`] reads it from a configuration file or the environment. Both give an
 //! `Arc<dyn StateStore>`, so that a program does not name its backend; the types above are there for one that does. Around a
-//! store on a network `open` puts [retries and time-outs](layer), which the types do not have by themselves.
+//! store on a network `open` puts [retries and time-outs](layer), and around every store [spans and metrics](layer::Observe), which the
+//! types do not have by themselves.
 
 #[cfg(any(feature = "dynamodb", feature = "firestore"))]
 mod batch;
@@ -53,6 +54,7 @@ mod batch;
 mod change;
 mod config;
 mod layers;
+mod observed;
 mod open;
 
 #[cfg(feature = "azure-table")]

@@ -14,6 +14,7 @@ use crate::dynamodb::DynamoDbConfig;
 #[cfg(feature = "firestore")]
 use crate::firestore::FirestoreConfig;
 use crate::layers::Layers;
+use crate::observed::{Names, Observed};
 
 /// Opens the store of `url`. A store on a network service connects with its first request, or with
 /// [`ready`](StateStore::ready).
@@ -43,6 +44,15 @@ use crate::layers::Layers;
 /// | `retry_budget` | 100 | how many retries may be made while nothing is answered: see [`RetryPolicy::budget`](crate::RetryPolicy::budget) |
 ///
 /// Times are written as `5s` or `500ms`. `memory:` and `file:` take none of these: there is nothing to wait for.
+///
+/// # Every store
+/// comes with an [`Observe`](crate::layer::Observe) around all that: a `tracing` span for each call, and with the feature `opentelemetry`
+/// metrics of the meter provider that was set globally before. It costs next to nothing where nobody listens.
+///
+/// | Option | Default | |
+/// |---|---|---|
+/// | `observe` | `on` | `off`: without it |
+/// | `observe_keys` | `off` | `on`: spans show keys and partitions, [which may be about people](crate::layer::Observe::with_keys) |
 ///
 /// # Files
 /// One store at a time has a file open. It is released soon after the last clone is dropped, not at once: until then it is
@@ -92,17 +102,23 @@ pub(crate) async fn open_with(url: &str, options: BTreeMap<String, String>) -> R
         )));
     };
     let mut location = Location::new(scheme, &url[written.len() + 1..], options)?;
-    if LOCAL.contains(&scheme) {
-        location.check_options(opener.options)?;
-        return (opener.open)(location).await;
-    }
-    location.check_options(&[opener.options, &Layers::OPTIONS].concat())?;
-    let layers = Layers::take(&mut location.options)?;
-    let store = (opener.open)(location).await?;
-    Ok(layers.around(store))
+    let local = LOCAL.contains(&scheme);
+    let layers: &[_] = if local { &[] } else { &Layers::OPTIONS };
+    location.check_options(&[opener.options, layers, &Observed::OPTIONS].concat())?;
+    let observed = Observed::take(&mut location.options)?;
+    let layers = match local {
+        true => None,
+        false => Some(Layers::take(&mut location.options)?),
+    };
+    let (store, names) = (opener.open)(location).await?;
+    let store = match layers {
+        Some(layers) => layers.around(store),
+        None => store,
+    };
+    Ok(observed.around(store, names))
 }
 
-/// The schemes of stores that are not on a network, and have no layers.
+/// The schemes of stores that are not on a network: there is nothing to wait for.
 const LOCAL: [&str; 2] = ["memory", "file"];
 
 /// A backend, and the feature that compiles it in.
@@ -120,10 +136,13 @@ struct Opener {
     open: fn(Location) -> Opening,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn StateStore>>> + Send>>;
+/// A store, and what it is called.
+type Opened = Result<(Arc<dyn StateStore>, Names)>;
+
+type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
 
 /// A [`Backend`]: its schemes, the feature that compiles it in (none: always), the names of its options, and the
-/// `async fn(Location) -> Result<Arc<dyn StateStore>>` that opens it. Without the feature the last two are not looked at.
+/// `async fn(Location) -> Opened` that opens it. Without the feature the last two are not looked at.
 macro_rules! backend {
     ([$($scheme:literal),+], options: $options:expr, $open:path) => {
         Backend {
@@ -157,40 +176,50 @@ const BACKENDS: &[Backend] = &[
     backend!(["azure-table"], feature: "azure-table", options: AzureTableConfig::OPTIONS, azure_table),
 ];
 
-async fn memory(location: Location) -> Result<Arc<dyn StateStore>> {
+async fn memory(location: Location) -> Opened {
     match location.address.as_str() {
-        "" => Ok(Arc::new(MemoryStore::new())),
+        "" => Ok((Arc::new(MemoryStore::new()), Names::new("memory"))),
         _ => Err(bad("`memory:` stands alone: nothing follows the colon".to_owned())),
     }
 }
 
 #[cfg(feature = "embedded")]
-async fn embedded(location: Location) -> Result<Arc<dyn StateStore>> {
+async fn embedded(location: Location) -> Opened {
     let path = file_path(&location.address, cfg!(windows))?;
-    Ok(Arc::new(crate::EmbeddedStore::open(path).await?))
+    let store = crate::EmbeddedStore::open(path).await?;
+    Ok((Arc::new(store), Names::new("redb")))
 }
 
 #[cfg(feature = "redis")]
-async fn redis(location: Location) -> Result<Arc<dyn StateStore>> {
-    Ok(Arc::new(crate::RedisStore::at(&location)?))
+async fn redis(location: Location) -> Opened {
+    let store = crate::RedisStore::at(&location)?;
+    let names = Names::new("redis").with_namespace(store.database().to_string());
+    Ok((Arc::new(store), names))
 }
 
 #[cfg(feature = "dynamodb")]
-async fn dynamodb(location: Location) -> Result<Arc<dyn StateStore>> {
+async fn dynamodb(location: Location) -> Opened {
     let config = DynamoDbConfig::from_parts(&location.address, location.options)?;
-    Ok(Arc::new(crate::DynamoDbStore::new(config)?))
+    let names = Names::new("aws.dynamodb").with_collection(&config.table);
+    Ok((Arc::new(crate::DynamoDbStore::new(config)?), names))
 }
 
 #[cfg(feature = "firestore")]
-async fn firestore(location: Location) -> Result<Arc<dyn StateStore>> {
+async fn firestore(location: Location) -> Opened {
     let config = FirestoreConfig::from_parts(&location.address, location.options)?;
-    Ok(Arc::new(crate::FirestoreStore::new(config)?))
+    let names = Names::new("gcp.firestore")
+        .with_namespace(format!("{}/{}", config.project, config.database))
+        .with_collection(&config.collection);
+    Ok((Arc::new(crate::FirestoreStore::new(config)?), names))
 }
 
 #[cfg(feature = "azure-table")]
-async fn azure_table(location: Location) -> Result<Arc<dyn StateStore>> {
+async fn azure_table(location: Location) -> Opened {
     let config = AzureTableConfig::from_parts(&location.address, location.options)?;
-    Ok(Arc::new(crate::AzureTableStore::new(config)?))
+    let names = Names::new("azure.table")
+        .with_namespace(&config.account)
+        .with_collection(&config.table);
+    Ok((Arc::new(crate::AzureTableStore::new(config)?), names))
 }
 
 /// The path that a `file:` URL's address stands for.

@@ -10,11 +10,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use statestore::azure_table::AzureTableConfig;
+use statestore::layer::Observe;
 use statestore::{
     AzureTableStore, GetOptions, Key, ListOptions, PutOptions, StateStore, StateStoreExt, TransactOp,
 };
 use statestore_conformance::servers::azurite::AzuriteServer;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 const EMULATOR_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -69,7 +71,7 @@ fn sas() -> (String, String) {
 }
 
 /// Does everything there is, with successes, conflicts and failures, and returns the errors that there were.
-async fn everything(store: &AzureTableStore) -> Vec<statestore::Error> {
+async fn everything(store: &impl StateStore) -> Vec<statestore::Error> {
     let key = Key::new("p", statestore::WriteId::new().to_string()).unwrap();
     let value = || "hunter2-the-value".to_owned();
     store.ready().await.unwrap();
@@ -103,6 +105,7 @@ async fn no_secret_and_no_value_is_logged_or_in_an_error() {
     let everything_logged = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::CLOSE)
         .with_writer(everything_logged.clone())
         .with_ansi(false)
         .finish();
@@ -125,7 +128,8 @@ async fn no_secret_and_no_value_is_logged_or_in_an_error() {
     let by_sas = by_key.clone().with_sas(sas);
     let mut errors = Vec::new();
     for config in [&by_key, &by_sas] {
-        errors.extend(everything(&AzureTableStore::new(config.clone()).unwrap()).await);
+        let store = Observe::new(AzureTableStore::new(config.clone()).unwrap());
+        errors.extend(everything(&store).await);
     }
     // Refused, and without an answer.
     let key: Key = "p/k".parse().unwrap();
@@ -148,7 +152,7 @@ async fn no_secret_and_no_value_is_logged_or_in_an_error() {
     }
 
     let logged = String::from_utf8_lossy(&everything_logged.0.lock().unwrap()).into_owned();
-    for proof in ["seen by tracing", "seen by log"] {
+    for proof in ["seen by tracing", "seen by log", "db.operation.name=\"transact\""] {
         assert!(logged.contains(proof), "nothing was {proof}: {logged}");
     }
     let mut shown = logged;

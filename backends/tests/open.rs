@@ -70,10 +70,11 @@ mod refusals {
 
     #[tokio::test]
     async fn an_unknown_option_names_the_known_ones() {
-        // Nor are there layers around a store that is not on a network.
+        // Nor are there retries and time-outs around a store that is not on a network.
         for option in ["durable", "retry", "timeout"] {
             let message = refused(&format!("memory:?{option}=5s")).await;
-            let expected = format!("`memory:` does not take the option `{option}`: it takes none");
+            let expected =
+                format!("`memory:` does not take the option `{option}`: it takes `observe`, `observe_keys`");
             assert!(message.ends_with(&expected), "{message}");
         }
     }
@@ -306,7 +307,7 @@ mod file {
     async fn options_and_bad_encodings_are_refused() {
         let message = refused("file:state.redb?sync=no").await;
         assert!(
-            message.ends_with("`file:` does not take the option `sync`: it takes none"),
+            message.ends_with("`file:` does not take the option `sync`: it takes `observe`, `observe_keys`"),
             "{message}"
         );
         let message = refused("file:100%.redb").await;
@@ -398,7 +399,8 @@ mod config {
         config.options.insert("durable".to_owned(), "hunter2".to_owned());
         let message = config.open().await.unwrap_err().to_string();
         assert!(
-            message.contains("`memory:` does not take the option `durable`: it takes none"),
+            message
+                .contains("`memory:` does not take the option `durable`: it takes `observe`, `observe_keys`"),
             "{message}"
         );
         assert!(!message.contains("hunter2"));

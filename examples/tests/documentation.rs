@@ -7,7 +7,7 @@ fn quotes(page: &str) -> Vec<&str> {
 
 #[test]
 fn pages_quote_the_examples() {
-    let pages: [(&str, &[&str]); 3] = [
+    let pages: [(&str, &[&str]); 4] = [
         (
             include_str!("../../docs/write-a-backend.md"),
             &[
@@ -21,6 +21,10 @@ fn pages_quote_the_examples() {
                 include_str!("../conformance-in-ci/state.rs"),
                 include_str!("../build.rs"),
             ],
+        ),
+        (
+            include_str!("../../docs/observability.md"),
+            &[include_str!("../observability/src/main.rs")],
         ),
         (
             include_str!("../../docs/patterns.md"),

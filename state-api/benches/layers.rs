@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use statestore_api::layer::{Retry, RetryPolicy, Timeout};
+use statestore_api::layer::{Observe, Retry, RetryPolicy, Timeout};
 use statestore_api::{Bytes, Key, MemoryStore, PutOptions, StateStore, WriteId};
 use tokio::runtime::Runtime;
 
@@ -21,8 +21,15 @@ fn layers(c: &mut Criterion) {
     let bare = MemoryStore::new();
     let timeout = Timeout::new(bare.clone(), Duration::from_secs(12));
     let retry = Retry::new(timeout.clone(), RetryPolicy::default());
-    let stores: [(&str, &dyn StateStore); 3] =
-        [("bare", &bare), ("Timeout", &timeout), ("Retry(Timeout)", &retry)];
+    let observe = Observe::new(retry.clone()).with_collection("app-state");
+    let heard = observe.clone().on_error(|failure| panic!("{failure}"));
+    let stores: [(&str, &dyn StateStore); 5] = [
+        ("bare", &bare),
+        ("Timeout", &timeout),
+        ("Retry(Timeout)", &retry),
+        ("Observe(Retry(Timeout)), nobody listens", &observe),
+        ("Observe(Retry(Timeout)), for errors", &heard),
+    ];
     for (name, store) in stores {
         c.bench_function(&format!("put of 1 KB, {name}"), |b| {
             b.to_async(&runtime).iter(|| async {

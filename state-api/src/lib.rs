@@ -62,7 +62,7 @@ pub use error::{Applied, BoxError, Conflict, Current, Error, ErrorKind, KeyPart,
 pub use ext::{Change, StateStoreExt, UpdateOptions};
 pub use key::Key;
 #[doc(no_inline)]
-pub use layer::{Retry, RetryPolicy, Timeout};
+pub use layer::{Observe, Retry, RetryPolicy, Timeout};
 pub use memory::MemoryStore;
 pub use options::{
     Consistency, DeleteOptions, GetOptions, ListOptions, Projection, PutOptions, ScanOptions, TouchOptions,

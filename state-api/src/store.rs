@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
 use crate::error::Result;
 use crate::{
@@ -190,62 +191,96 @@ pub trait StateStore: Debug + Send + Sync {
     async fn close(&self) -> Result<()>;
 }
 
-/// A pointer to a store is a store.
+/// A pointer to a store is a store. Written out as `async_trait` would do it, so that the future of the store is handed on as it is.
 macro_rules! forward {
     ($($pointer:ty),+) => {$(
-        #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl<S: StateStore + ?Sized> StateStore for $pointer {
             fn capabilities(&self) -> &Capabilities {
                 (**self).capabilities()
             }
 
-            async fn ready(&self) -> Result<()> {
-                (**self).ready().await
+            fn ready<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, Result<()>> {
+                (**self).ready()
             }
 
-            async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
-                (**self).get(key, options).await
+            fn get<'s: 'f, 'k: 'f, 'f>(
+                &'s self,
+                key: &'k Key,
+                options: GetOptions,
+            ) -> BoxFuture<'f, Result<Option<Entry>>> {
+                (**self).get(key, options)
             }
 
-            async fn get_many(&self, keys: &[Key], options: GetOptions) -> Vec<Result<Option<Entry>>> {
-                (**self).get_many(keys, options).await
+            fn get_many<'s: 'f, 'k: 'f, 'f>(
+                &'s self,
+                keys: &'k [Key],
+                options: GetOptions,
+            ) -> BoxFuture<'f, Vec<Result<Option<Entry>>>> {
+                (**self).get_many(keys, options)
             }
 
-            async fn put(&self, key: &Key, value: Bytes, options: PutOptions) -> Result<Version> {
-                (**self).put(key, value, options).await
+            fn put<'s: 'f, 'k: 'f, 'f>(
+                &'s self,
+                key: &'k Key,
+                value: Bytes,
+                options: PutOptions,
+            ) -> BoxFuture<'f, Result<Version>> {
+                (**self).put(key, value, options)
             }
 
-            async fn delete(&self, key: &Key, options: DeleteOptions) -> Result<()> {
-                (**self).delete(key, options).await
+            fn delete<'s: 'f, 'k: 'f, 'f>(
+                &'s self,
+                key: &'k Key,
+                options: DeleteOptions,
+            ) -> BoxFuture<'f, Result<()>> {
+                (**self).delete(key, options)
             }
 
-            async fn touch(&self, key: &Key, ttl: Ttl, options: TouchOptions) -> Result<Version> {
-                (**self).touch(key, ttl, options).await
+            fn touch<'s: 'f, 'k: 'f, 'f>(
+                &'s self,
+                key: &'k Key,
+                ttl: Ttl,
+                options: TouchOptions,
+            ) -> BoxFuture<'f, Result<Version>> {
+                (**self).touch(key, ttl, options)
             }
 
-            async fn resolve(&self, key: &Key, id: WriteId, precondition: &Precondition) -> Result<Resolution> {
-                (**self).resolve(key, id, precondition).await
+            fn resolve<'s: 'f, 'k: 'f, 'p: 'f, 'f>(
+                &'s self,
+                key: &'k Key,
+                id: WriteId,
+                precondition: &'p Precondition,
+            ) -> BoxFuture<'f, Result<Resolution>> {
+                (**self).resolve(key, id, precondition)
             }
 
-            async fn list_page(&self, partition: &str, options: ListOptions) -> Result<Page> {
-                (**self).list_page(partition, options).await
+            fn list_page<'s: 'f, 'p: 'f, 'f>(
+                &'s self,
+                partition: &'p str,
+                options: ListOptions,
+            ) -> BoxFuture<'f, Result<Page>> {
+                (**self).list_page(partition, options)
             }
 
-            async fn scan_page(&self, options: ScanOptions) -> Result<Page> {
-                (**self).scan_page(options).await
+            fn scan_page<'s: 'f, 'f>(&'s self, options: ScanOptions) -> BoxFuture<'f, Result<Page>> {
+                (**self).scan_page(options)
             }
 
-            async fn transact(&self, ops: Vec<TransactOp>, options: TransactOptions) -> Result<Vec<Option<Version>>> {
-                (**self).transact(ops, options).await
+            fn transact<'s: 'f, 'f>(
+                &'s self,
+                ops: Vec<TransactOp>,
+                options: TransactOptions,
+            ) -> BoxFuture<'f, Result<Vec<Option<Version>>>> {
+                (**self).transact(ops, options)
             }
 
-            async fn sweep(&self) -> Result<u64> {
-                (**self).sweep().await
+            fn sweep<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, Result<u64>> {
+                (**self).sweep()
             }
 
-            async fn close(&self) -> Result<()> {
-                (**self).close().await
+            fn close<'s: 'f, 'f>(&'s self) -> BoxFuture<'f, Result<()>> {
+                (**self).close()
             }
         }
     )+};

@@ -185,6 +185,11 @@ impl RedisStore {
         })
     }
 
+    /// The number of the database.
+    pub(crate) fn database(&self) -> u32 {
+        self.inner.config.db
+    }
+
     fn servers(&self) -> &Servers {
         &self.inner.servers
     }

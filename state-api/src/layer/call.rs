@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::RetryPolicy;
 use super::budget::Budget;
+use super::{RetryPolicy, retries};
 use crate::error::{Applied, Error, Result};
 use crate::{Attempt, WriteId};
 
@@ -200,6 +200,7 @@ impl<'a> Call<'a> {
                 wait = ?wait,
                 "a store's call failed and is tried again"
             );
+            retries::add();
             tokio::time::sleep(wait).await;
             return Ok(());
         };

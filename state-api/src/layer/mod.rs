@@ -1,29 +1,34 @@
 //! Stores around a store: each is a [`StateStore`](crate::StateStore) that forwards every method to the one inside.
 //!
-//! The order matters. [`Timeout`] limits one attempt, so it goes inside; [`Retry`] makes the attempts, so it goes outside:
+//! The order matters. [`Timeout`] limits one attempt, so it goes inside; [`Retry`] makes the attempts, so it goes outside;
+//! [`Observe`] tells of calls as their caller sees them, so it goes around both:
 //!
 //! ```
 //! use std::time::Duration;
-//! use statestore_api::layer::{Retry, RetryPolicy, Timeout};
+//! use statestore_api::layer::{Observe, Retry, RetryPolicy, Timeout};
 //! use statestore_api::{MemoryStore, StateStoreExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> statestore_api::Result<()> {
 //! let store = MemoryStore::new(); // or one on a network
 //! let policy = RetryPolicy::default().with_deadline(Duration::from_secs(3));
-//! let store = Retry::new(Timeout::new(store, Duration::from_secs(1)), policy);
+//! let store = Observe::new(Retry::new(Timeout::new(store, Duration::from_secs(1)), policy));
 //!
 //! store.create(&"user-42/cart".parse()?, "one apple").await?;
 //! # Ok(()) }
 //! ```
 //!
-//! `statestore::open` puts both around every store on a network. They need Tokio's timer.
+//! `statestore::open` puts all three around every store on a network, and `Observe` around the others. `Retry` and `Timeout` need
+//! Tokio's timer.
 
 mod budget;
 mod call;
+mod observe;
 mod policy;
+mod retries;
 mod retry;
 mod timeout;
 
+pub use observe::{Failure, Observe};
 pub use policy::RetryPolicy;
 pub use retry::Retry;
 pub use timeout::Timeout;

@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
 mod logs;
+#[cfg(feature = "opentelemetry")]
+mod metrics;
+mod observe;
+mod observe_errors;
 mod outages;
 mod reads;
+mod recorder;
 mod scripted;
 mod timeout;
 mod writes;
