@@ -213,7 +213,12 @@ fn curves(
         .x_label_area_size(30)
         .y_label_area_size(70)
         .build_cartesian_2d(x.log_scale(), y.log_scale())?;
-    chart.configure_mesh().draw()?;
+    let plain = |number: &f64| format!("{number}");
+    chart
+        .configure_mesh()
+        .x_label_formatter(&plain)
+        .y_label_formatter(&plain)
+        .draw()?;
     for (number, (name, points)) in lines.iter().enumerate() {
         let color = COLORS[number % COLORS.len()];
         chart
