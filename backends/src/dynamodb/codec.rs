@@ -13,15 +13,16 @@ use statestore_api::{Entry, Error, Key, Result, Version, WriteId};
 pub(super) const PARTITION: &str = "pk";
 pub(super) const ID: &str = "sk";
 pub(super) const VALUE: &str = "v";
-pub(super) const VERSION: &str = "ver";
-/// The versions that were replaced, the newest first: one in each, or several in one, one behind the other.
-pub(super) const REPLACED: [&str; 4] = ["p0", "p1", "p2", "p3"];
+/// The version, and behind it those that it replaced, as far as the writer knew them. Its name says the format: another one
+/// would have another, and code that knows only this one would neither read nor write such an item.
+pub(super) const VERSION: &str = "ver1";
+/// What [`VERSION`] held before, one such text in each, the newest first: an update can move a text, and not join two.
+const BEFORE: [&str; 4] = ["p0", "p1", "p2", "p3"];
+/// How many of the versions that were replaced are remembered at least, and at most looked at.
+pub(super) const REMEMBERED: usize = BEFORE.len();
 pub(super) const EXPIRES_MS: &str = "x";
 /// What the table's own TTL looks at: whole seconds, rounded up, so that it never fires early.
 pub(super) const TTL: &str = "ttl";
-pub(super) const FORMAT: &str = "f";
-/// The format that this code writes, and the only one that it reads.
-pub(super) const FORMAT_NUMBER: &str = "1";
 
 /// The longest partition and id that DynamoDB takes, in bytes.
 pub(super) const MAX_PARTITION: usize = 2048;
@@ -78,7 +79,16 @@ pub(super) fn value(bytes: &Bytes) -> AttributeValue {
 const STAMP_LEN: usize = 32;
 
 pub(super) fn stamp(stamp: Stamp) -> AttributeValue {
-    AttributeValue::S(URL_SAFE_NO_PAD.encode(stamp.to_bytes()))
+    stamps([&stamp])
+}
+
+/// One behind the other.
+fn stamps<'a>(stamps: impl IntoIterator<Item = &'a Stamp>) -> AttributeValue {
+    let mut text = String::with_capacity((1 + REMEMBERED) * STAMP_LEN);
+    for stamp in stamps {
+        URL_SAFE_NO_PAD.encode_string(stamp.to_bytes(), &mut text);
+    }
+    AttributeValue::S(text)
 }
 
 /// What the text of each stamp of this write begins with, and no other's: 126 bits of its id.
@@ -123,7 +133,7 @@ impl Known {
     pub(super) fn replacing(self, expected: Stamp, expires_ms: Option<u64>) -> Self {
         let mut replaced = vec![expected];
         replaced.extend(self.replaced);
-        replaced.truncate(REPLACED.len());
+        replaced.truncate(REMEMBERED);
         Self { expires_ms, replaced }
     }
 
@@ -152,16 +162,12 @@ impl Known {
 
     /// The item of `key` that knows this.
     pub(super) fn item(&self, key: &Key, bytes: &Bytes, own: Stamp) -> Item {
-        let mut item = Item::with_capacity(8);
+        let mut item = Item::with_capacity(6);
         let mut set = |name: &str, value| drop(item.insert(name.to_owned(), value));
         set(PARTITION, AttributeValue::S(key.partition().to_owned()));
         set(ID, AttributeValue::S(key.id().to_owned()));
-        set(FORMAT, AttributeValue::N(FORMAT_NUMBER.to_owned()));
         set(VALUE, value(bytes));
-        set(VERSION, stamp(own));
-        let replaced = self.replaced.iter();
-        let replaced = replaced.map(|stamp| URL_SAFE_NO_PAD.encode(stamp.to_bytes()));
-        set(REPLACED[0], AttributeValue::S(replaced.collect()));
+        set(VERSION, stamps([own].iter().chain(&self.replaced)));
         if let Some(at) = self.expires_ms {
             set(EXPIRES_MS, number(at));
             set(TTL, number(ttl_seconds(at)));
@@ -188,35 +194,26 @@ impl Found {
             reason: reason.to_owned(),
             source: None,
         };
-        match item.remove(FORMAT) {
-            Some(AttributeValue::N(format)) if format == FORMAT_NUMBER => {}
-            Some(AttributeValue::N(_)) => {
-                return Err(corrupt(
-                    "its format `f` is not 1: a newer release may have written it",
-                ));
-            }
-            _ => return Err(corrupt("it has no format `f`, so it is not this store's")),
-        }
+        let Some(versions) = item.remove(VERSION) else {
+            return Err(corrupt(
+                "it has no version `ver1`: it is not this store's, or a newer release has written it in another format",
+            ));
+        };
         let value = match item.remove(VALUE) {
             Some(AttributeValue::S(text)) => Bytes::from(text),
             Some(AttributeValue::B(blob)) => Bytes::from(blob.into_inner()),
             _ => return Err(corrupt("its value `v` is neither text nor binary")),
         };
-        let stamps = |attribute: Option<AttributeValue>| match attribute {
-            None => Some(Vec::new()),
-            Some(AttributeValue::S(text)) => read_stamps(&text),
-            Some(_) => None,
-        };
-        let stamp = match stamps(item.remove(VERSION)).as_deref() {
-            Some([stamp]) => *stamp,
-            _ => return Err(corrupt("its version `ver` is not the text of one")),
-        };
-        let mut replaced = Vec::with_capacity(REPLACED.len());
-        for name in REPLACED {
-            let some = stamps(item.remove(name));
-            replaced.extend(some.ok_or_else(|| corrupt("the versions it replaced are not the text of any"))?);
+        let stamps = |attribute: AttributeValue| attribute.as_s().ok().and_then(|text| read_stamps(text));
+        let versions = stamps(versions).filter(|versions| !versions.is_empty());
+        let mut versions = versions.ok_or_else(|| corrupt("its version `ver1` is not the text of any"))?;
+        for before in BEFORE.into_iter().filter_map(|name| item.remove(name)) {
+            let before = stamps(before);
+            versions
+                .extend(before.ok_or_else(|| corrupt("the versions it replaced are not the text of any"))?);
         }
-        replaced.truncate(REPLACED.len());
+        versions.truncate(1 + REMEMBERED);
+        let stamp = versions.remove(0);
         let expires_ms = match item.remove(EXPIRES_MS) {
             None => None,
             Some(AttributeValue::N(number)) => match number.parse::<u64>() {
@@ -228,7 +225,10 @@ impl Found {
         Ok(Self {
             stamp,
             value,
-            known: Known { expires_ms, replaced },
+            known: Known {
+                expires_ms,
+                replaced: versions,
+            },
         })
     }
 
@@ -267,11 +267,10 @@ mod tests {
     fn item(bytes: &'static [u8], expires_ms: Option<u64>) -> (Stamp, Item) {
         let own = Stamp::new(WriteId::new(), 7, &key());
         let mut item = key_item(&key());
-        item.insert(FORMAT.to_owned(), AttributeValue::N(FORMAT_NUMBER.to_owned()));
         item.insert(VALUE.to_owned(), value(&Bytes::from_static(bytes)));
         item.insert(VERSION.to_owned(), stamp(own));
         item.insert("p0".to_owned(), stamp(Stamp::from_bytes([1; Stamp::LEN])));
-        for name in &REPLACED[1..] {
+        for name in &BEFORE[1..] {
             item.insert((*name).to_owned(), AttributeValue::S(String::new()));
         }
         if let Some(ms) = expires_ms {
@@ -311,14 +310,14 @@ mod tests {
         }
         let many = Known {
             expires_ms: None,
-            replaced: vec![Stamp::from_bytes([1; Stamp::LEN]); REPLACED.len()],
+            replaced: vec![Stamp::from_bytes([1; Stamp::LEN]); REMEMBERED],
         };
         assert_eq!(
             many.clone()
                 .replacing(Stamp::from_bytes([2; Stamp::LEN]), None)
                 .replaced
                 .len(),
-            REPLACED.len()
+            REMEMBERED
         );
         let strange = [&b""[..], b"short", &[0; 9], &[0; 8 + Stamp::LEN + 1]];
         for hint in strange {
@@ -342,7 +341,7 @@ mod tests {
             AttributeValue::S(texts.collect())
         };
         let (_, mut item) = item(b"text", None);
-        for (name, value) in REPLACED
+        for (name, value) in BEFORE
             .into_iter()
             .zip([text(0..1), text(1..2), text(2..6), text(0..0)])
         {
@@ -388,15 +387,13 @@ mod tests {
     #[test]
     fn what_is_damaged_is_said_without_the_value() {
         type Damage = (&'static str, Option<AttributeValue>);
-        let damages: [Damage; 11] = [
-            (FORMAT, None),
-            (FORMAT, Some(AttributeValue::N("2".to_owned()))),
-            (FORMAT, Some(AttributeValue::S("1".to_owned()))),
+        let damages: [Damage; 9] = [
             (VALUE, None),
             (VALUE, Some(AttributeValue::N("31337".to_owned()))),
             (VERSION, None),
             (VERSION, Some(AttributeValue::B(Blob::new([0; 24])))),
             (VERSION, Some(AttributeValue::S(String::new()))),
+            (VERSION, Some(AttributeValue::S("A".repeat(STAMP_LEN + 1)))),
             ("p0", Some(AttributeValue::S("hunter2".to_owned()))),
             (EXPIRES_MS, Some(AttributeValue::N("-1".to_owned()))),
             (EXPIRES_MS, Some(AttributeValue::S("1".to_owned()))),
@@ -419,14 +416,14 @@ mod tests {
     #[test]
     fn the_largest_item_fits_into_400_kb() {
         // Names and values of all attributes; a number takes at most half its digits and two bytes more.
-        let names = [PARTITION, ID, VALUE, VERSION, EXPIRES_MS, TTL, FORMAT]
+        let names = [PARTITION, ID, VALUE, VERSION, EXPIRES_MS, TTL]
             .iter()
-            .chain(&REPLACED)
+            .chain(&BEFORE)
             .map(|name| name.len())
             .sum::<usize>();
-        // At the most one each in all but the last, which has as many as one write puts there.
-        let stamps = 2 * REPLACED.len() * STAMP_LEN;
-        let numbers = 3 * (8 + 2);
+        // One in each text but the last, which has as many as a write puts there that knows what it replaces.
+        let stamps = (BEFORE.len() + 1 + REMEMBERED) * STAMP_LEN;
+        let numbers = 2 * (8 + 2);
         let overhead = names + stamps + numbers;
         assert!(overhead < OVERHEAD, "{overhead}");
         assert!(MAX_PARTITION + MAX_ID + MAX_VALUE + overhead <= 400 * 1024);

@@ -18,12 +18,13 @@ pub(super) struct Connection {
     ready: OnceCell<Ready>,
 }
 
-/// A client, and what differs from its configuration in our requests.
+/// A client, and what differs from its configuration in our requests; `None` where nothing does, which spares each request
+/// the making of its own.
 pub(super) struct Ready {
     pub(super) client: Client,
     /// For requests that change something: the write id makes our own retries safe, and only ours know it.
-    pub(super) writes: Builder,
-    /// For requests that change nothing; `None`: the client's own configuration.
+    pub(super) writes: Option<Builder>,
+    /// For requests that change nothing.
     pub(super) reads: Option<Builder>,
     /// How long one request may take.
     pub(super) timeout: Duration,
@@ -49,7 +50,7 @@ impl Connection {
         let reads = timeouts.map(|timeouts| overrides(Some(timeouts)));
         let ready = Ready {
             client,
-            writes,
+            writes: Some(writes),
             reads,
             timeout: own.unwrap_or(defaults.timeout),
         };
@@ -97,7 +98,7 @@ impl Connection {
         }
         Ok(Ready {
             client: Client::new(&loaded),
-            writes: overrides(None).retry_config(RetryConfig::disabled()),
+            writes: None,
             reads: None,
             timeout: config.timeout,
         })
@@ -120,20 +121,32 @@ fn timeouts(config: &DynamoDbConfig) -> TimeoutConfig {
 /// Sends a request that changes something.
 macro_rules! write {
     ($ready:expr, $request:expr) => {
-        $request.customize().config_override($ready.writes.clone()).send()
+        $crate::dynamodb::connection::send!($ready.writes, $request)
     };
 }
 
 /// Sends a request that changes nothing.
 macro_rules! read {
     ($ready:expr, $request:expr) => {
+        $crate::dynamodb::connection::send!($ready.reads, $request)
+    };
+}
+
+macro_rules! send {
+    ($overrides:expr, $request:expr) => {
         async {
-            match &$ready.reads {
-                Some(reads) => $request.customize().config_override(reads.clone()).send().await,
+            match &$overrides {
+                Some(overrides) => {
+                    $request
+                        .customize()
+                        .config_override(overrides.clone())
+                        .send()
+                        .await
+                }
                 None => $request.send().await,
             }
         }
     };
 }
 
-pub(super) use {read, write};
+pub(super) use {read, send, write};

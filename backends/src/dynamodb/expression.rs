@@ -1,7 +1,8 @@
 //! What a mutation does to an item and under which condition, in DynamoDB's expression language. Pure.
 //!
 //! Every condition sees to three things besides the precondition: that the item has not expired by the client's
-//! clock (or has), that it is of our format, and that this very write has not been applied before.
+//! clock (or has), that it is of our format, which the name of its version says, and that this very write has not been
+//! applied before.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,7 @@ use statestore_api::backend::Stamp;
 use statestore_api::backend::expiry::Expiry;
 use statestore_api::{Precondition, Result, WriteId};
 
-use super::codec::{self, FORMAT_NUMBER, Item, TTL};
+use super::codec::{self, Item, TTL};
 use crate::change::Change;
 
 /// What has to be there: a [`Precondition`] whose version has been read.
@@ -67,7 +68,8 @@ pub(super) struct Expressions {
     pub(super) update: Option<&'static str>,
     pub(super) condition: &'static str,
     pub(super) names: Option<HashMap<String, String>>,
-    pub(super) values: Item,
+    /// `None` where there are none: DynamoDB takes no empty list.
+    pub(super) values: Option<Item>,
 }
 
 macro_rules! live {
@@ -79,22 +81,30 @@ macro_rules! live {
 /// Neither this entry nor those it replaced, as far as it remembers, were written by this write.
 macro_rules! not_ours {
     () => {
-        "NOT begins_with(ver,:w) AND NOT contains(p0,:w) AND NOT contains(p1,:w) \
+        "NOT contains(ver1,:w) AND NOT contains(p0,:w) AND NOT contains(p1,:w) \
          AND NOT contains(p2,:w) AND NOT contains(p3,:w)"
     };
 }
 
+/// The version is the one that `:is` binds. Behind it may stand those that it replaced.
+macro_rules! version_is {
+    () => {
+        "begins_with(ver1,:is)"
+    };
+}
+pub(super) const VERSION_IS: &str = version_is!();
+
 /// Each right side means the item as it was before, so the versions move up one place.
 macro_rules! next_version {
     () => {
-        "ver=:ver,p0=if_not_exists(ver,:none),p1=if_not_exists(p0,:none),\
+        "ver1=:ver,p0=if_not_exists(ver1,:none),p1=if_not_exists(p0,:none),\
          p2=if_not_exists(p1,:none),p3=if_not_exists(p2,:none)"
     };
 }
 
 /// What has to hold of a key that is to be gone, of a write that has not been applied to it before.
 pub(super) const GONE: &str = concat!(
-    "attribute_not_exists(pk) OR (f=:f AND x<=:now AND ",
+    "attribute_not_exists(pk) OR (attribute_exists(ver1) AND x<=:now AND ",
     not_ours!(),
     ")"
 );
@@ -102,7 +112,6 @@ pub(super) const GONE: &str = concat!(
 /// The values in [`GONE`].
 pub(super) fn gone(id: WriteId, now: u64) -> Item {
     HashMap::from([
-        (":f".to_owned(), AttributeValue::N(FORMAT_NUMBER.to_owned())),
         (":now".to_owned(), codec::number(now)),
         (":w".to_owned(), codec::written_by(id)),
     ])
@@ -113,7 +122,6 @@ impl Expressions {
     pub(super) fn new(change: &Change, wanted: Wanted, stamp: Stamp, now: u64, keeping: Keeping) -> Self {
         let mut values = HashMap::with_capacity(9);
         let mut bind = |name: &str, value| drop(values.insert(name.to_owned(), value));
-        bind(":f", AttributeValue::N(FORMAT_NUMBER.to_owned()));
 
         // Over nothing, and over what has expired, there is no expiry to keep.
         let (wanted, keeps) = match (change, wanted, keeping) {
@@ -126,20 +134,24 @@ impl Expressions {
         let writes = matches!(change, Change::Put(..) | Change::Touch(_));
         let condition = match (writes, wanted) {
             (true, Wanted::Anything) if keeps => concat!(
-                "attribute_not_exists(pk) OR (f=:f AND ",
+                "attribute_not_exists(pk) OR (attribute_exists(ver1) AND ",
                 live!(),
                 " AND ",
                 not_ours!(),
                 ")"
             ),
-            (true, Wanted::Anything) => concat!("attribute_not_exists(pk) OR (f=:f AND ", not_ours!(), ")"),
+            (true, Wanted::Anything) => concat!(
+                "attribute_not_exists(pk) OR (attribute_exists(ver1) AND ",
+                not_ours!(),
+                ")"
+            ),
             (true, Wanted::Gone) => GONE,
-            (true, Wanted::There) => concat!("f=:f AND ", live!(), " AND ", not_ours!()),
-            (true, Wanted::Version(_)) => concat!("ver=:is AND f=:f AND ", live!(), " AND ", not_ours!()),
-            (false, Wanted::Anything) => "attribute_not_exists(pk) OR f=:f",
-            (false, Wanted::Gone) => "attribute_not_exists(pk) OR (f=:f AND x<=:now)",
-            (false, Wanted::There) => concat!("f=:f AND ", live!()),
-            (false, Wanted::Version(_)) => concat!("ver=:is AND f=:f AND ", live!()),
+            (true, Wanted::There) => concat!("attribute_exists(ver1) AND ", live!(), " AND ", not_ours!()),
+            (true, Wanted::Version(_)) => concat!(version_is!(), " AND ", live!(), " AND ", not_ours!()),
+            (false, Wanted::Anything) => "attribute_not_exists(pk) OR attribute_exists(ver1)",
+            (false, Wanted::Gone) => "attribute_not_exists(pk) OR (attribute_exists(ver1) AND x<=:now)",
+            (false, Wanted::There) => concat!("attribute_exists(ver1) AND ", live!()),
+            (false, Wanted::Version(_)) => concat!(version_is!(), " AND ", live!()),
         };
         if wanted != Wanted::Anything || keeps {
             bind(":now", codec::number(now));
@@ -165,9 +177,9 @@ impl Expressions {
             Change::Put(value, _) => {
                 bind(":v", codec::value(value));
                 Some(match expiry {
-                    None => concat!("SET f=:f,v=:v,", next_version!()),
-                    Some(None) => concat!("SET f=:f,v=:v,", next_version!(), " REMOVE x,#ttl"),
-                    Some(Some(_)) => concat!("SET f=:f,v=:v,", next_version!(), ",x=:x,#ttl=:ttl"),
+                    None => concat!("SET v=:v,", next_version!()),
+                    Some(None) => concat!("SET v=:v,", next_version!(), " REMOVE x,#ttl"),
+                    Some(Some(_)) => concat!("SET v=:v,", next_version!(), ",x=:x,#ttl=:ttl"),
                 })
             }
             Change::Touch(_) => Some(match expiry {
@@ -182,7 +194,7 @@ impl Expressions {
             condition,
             // `TTL` is a word of the expression language.
             names: expiry.map(|_| HashMap::from([("#ttl".to_owned(), TTL.to_owned())])),
-            values,
+            values: (!values.is_empty()).then_some(values),
         }
     }
 }
@@ -231,8 +243,18 @@ mod tests {
     fn what_is_bound_is_used_and_what_is_used_is_bound() {
         for (_, _, made) in all() {
             let text = format!("{} {}", made.update.unwrap_or_default(), made.condition);
+            assert!(
+                made.values.as_ref().is_none_or(|values| !values.is_empty()),
+                "{text}"
+            );
             let names = made.names.iter().flatten().map(|(name, _)| name.as_str());
-            let mut bound: Vec<&str> = made.values.keys().map(String::as_str).chain(names).collect();
+            let mut bound: Vec<&str> = made
+                .values
+                .iter()
+                .flatten()
+                .map(|(name, _)| name.as_str())
+                .chain(names)
+                .collect();
             let mut used: Vec<&str> = text
                 .split(|c: char| !(c.is_ascii_alphanumeric() || ":#".contains(c)))
                 .filter(|word| word.starts_with([':', '#']))
@@ -247,7 +269,12 @@ mod tests {
     #[test]
     fn every_condition_looks_at_the_format_and_all_but_the_unconditional_at_the_expiry() {
         for (change, wanted, made) in all() {
-            assert!(made.condition.contains("f=:f"));
+            assert!(
+                ["attribute_exists(ver1)", VERSION_IS].map(|of_us| made.condition.contains(of_us))
+                    != [false; 2],
+                "{}",
+                made.condition
+            );
             let unconditional = wanted == Wanted::Anything
                 && !matches!(change, Change::Touch(_) | Change::Put(_, Expiry::Keep));
             assert_eq!(
@@ -257,7 +284,7 @@ mod tests {
                 made.condition
             );
             assert_eq!(
-                made.condition.contains("begins_with"),
+                made.condition.contains("contains(ver1,:w)"),
                 made.update.is_some(),
                 "{}",
                 made.condition

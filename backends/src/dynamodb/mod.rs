@@ -90,11 +90,10 @@
 //! |---|---|---|
 //! | `pk`, `sk` | S | the key's partition and id, as they are: DynamoDB sorts strings by their UTF-8 |
 //! | `v` | S or B | the value: text if it is UTF-8 without control characters, so that the console shows JSON as JSON |
-//! | `ver` | S | the version |
-//! | `p0` … `p3` | S | the versions that it replaced, the newest first: one in each, or several in one; empty or missing where there was none |
+//! | `ver1` | S | the version, in format 1; behind it those that it replaced, the newest first, where the writer knew them |
+//! | `p0` … `p3` | S | what `ver1` held before, where the writer did not know, the newest first; empty or missing where there was none |
 //! | `x` | N | when it expires, in epoch milliseconds; not there: never |
 //! | `ttl` | N | the same in whole seconds, rounded up, for the table's own sweep |
-//! | `f` | N | the format: 1 |
 //!
 //! # How it keeps the contract
 //! A put is an UpdateItem that moves the replaced versions up one place, under a condition of three parts: the
@@ -217,7 +216,7 @@ impl DynamoDbStore {
         capabilities.max_id_bytes = codec::MAX_ID;
         capabilities.max_value_bytes = codec::MAX_VALUE;
         capabilities.max_transaction_bytes = Some(codec::MAX_TRANSACTION);
-        capabilities.remembered_writes = codec::REPLACED.len();
+        capabilities.remembered_writes = codec::REMEMBERED;
         Self {
             connection: Arc::new(connection),
             table: table.into(),

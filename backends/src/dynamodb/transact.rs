@@ -175,7 +175,7 @@ impl DynamoDbStore {
                 .update_expression(update)
                 .condition_expression(made.condition)
                 .set_expression_attribute_names(made.names)
-                .set_expression_attribute_values(Some(made.values))
+                .set_expression_attribute_values(made.values)
                 .return_values_on_condition_check_failure(AllOld)
                 .build()
                 .map(|update| item.update(update)),
@@ -183,7 +183,7 @@ impl DynamoDbStore {
                 .table_name(&*self.table)
                 .set_key(Some(key))
                 .condition_expression(made.condition)
-                .set_expression_attribute_values(Some(made.values))
+                .set_expression_attribute_values(made.values)
                 .return_values_on_condition_check_failure(AllOld)
                 .build()
                 .map(|check| item.condition_check(check)),
@@ -191,7 +191,7 @@ impl DynamoDbStore {
                 .table_name(&*self.table)
                 .set_key(Some(key))
                 .condition_expression(made.condition)
-                .set_expression_attribute_values(Some(made.values))
+                .set_expression_attribute_values(made.values)
                 .return_values_on_condition_check_failure(AllOld)
                 .build()
                 .map(|delete| item.delete(delete)),

@@ -51,7 +51,11 @@ impl Whole {
                 }
                 let expires_ms = expiry.over(known.expires_ms);
                 let values = HashMap::from([(":is".to_owned(), codec::stamp(expected))]);
-                (known.replacing(expected, expires_ms), "ver=:is", values)
+                (
+                    known.replacing(expected, expires_ms),
+                    expression::VERSION_IS,
+                    values,
+                )
             }
             Precondition::None | Precondition::Exists => return None,
         };

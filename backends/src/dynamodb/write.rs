@@ -118,7 +118,7 @@ impl DynamoDbStore {
                 .table_name(&*self.table)
                 .set_key(Some(key))
                 .condition_expression(made.condition)
-                .set_expression_attribute_values(Some(made.values))
+                .set_expression_attribute_values(made.values)
                 .return_values_on_condition_check_failure(AllOld);
             return match write!(ready, request).await {
                 Ok(_) => Ok(Reply::Applied),
@@ -139,7 +139,7 @@ impl DynamoDbStore {
             .update_expression(update)
             .condition_expression(made.condition)
             .set_expression_attribute_names(made.names)
-            .set_expression_attribute_values(Some(made.values))
+            .set_expression_attribute_values(made.values)
             .return_values_on_condition_check_failure(AllOld);
         match write!(ready, request).await {
             Ok(_) => Ok(Reply::Applied),

@@ -13,19 +13,19 @@ use statestore_api::backend::{Stamp, Stored, expiry, stable_hash};
 use statestore_api::{Entry, Error, Key, Precondition, Result, Version};
 
 pub(super) const VALUE: &str = "v";
-pub(super) const WRITTEN: &str = "w";
-pub(super) const REPLACED: &str = "p";
+/// A byte that says the format, the write, and the one that it replaced where that is known. No condition looks into it, and a
+/// field less is less to write, for us and for Firestore.
+pub(super) const WRITE: &str = "w";
 pub(super) const EXPIRES: &str = "x";
-pub(super) const FORMAT: &str = "f";
 
 /// Every field.
-pub(super) const FIELDS: [&str; 5] = [VALUE, WRITTEN, REPLACED, EXPIRES, FORMAT];
+pub(super) const FIELDS: [&str; 3] = [VALUE, WRITE, EXPIRES];
 
 /// All but the value.
-pub(super) const WITHOUT_VALUE: [&str; 4] = [WRITTEN, REPLACED, EXPIRES, FORMAT];
+pub(super) const WITHOUT_VALUE: [&str; 2] = [WRITE, EXPIRES];
 
 /// The format that this code writes, and the only one that it reads.
-const FORMAT_NUMBER: i64 = 1;
+const FORMAT: u8 = 1;
 
 /// Firestore takes 1 MiB a document, with its name and the names and values of its fields. The longest name has less than
 /// 5 KiB, the other fields less than 256 bytes.
@@ -75,6 +75,23 @@ pub(super) struct Written {
     pub(super) at: u64,
 }
 
+impl Written {
+    const LEN: usize = Stamp::LEN + 8;
+
+    fn write_to(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.stamp.to_bytes());
+        bytes.extend(self.at.to_be_bytes());
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (stamp, at) = bytes.split_first_chunk()?;
+        Some(Self {
+            stamp: Stamp::from_bytes(*stamp),
+            at: u64::from_be_bytes(at.try_into().ok()?),
+        })
+    }
+}
+
 /// All that is known of one write to one key: what a version is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -85,14 +102,12 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    const LEN: usize = 8 + Stamp::LEN + 8 + 8;
+    const LEN: usize = 8 + Written::LEN + 8;
 
-    fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(Self::LEN + 8);
+    fn write_to(self, bytes: &mut Vec<u8>) {
         bytes.extend(self.update_time.0.to_be_bytes());
-        bytes.extend(written(self.written));
+        self.written.write_to(bytes);
         bytes.extend(self.expires_ms.unwrap_or(0).to_be_bytes());
-        bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -101,7 +116,7 @@ impl Identity {
         let expires = u64::from_be_bytes(*expires);
         Some(Self {
             update_time: UpdateTime(u64::from_be_bytes(*update_time)),
-            written: read_written(rest)?,
+            written: Written::from_bytes(rest)?,
             expires_ms: (expires != 0).then_some(expires),
         })
     }
@@ -111,7 +126,8 @@ impl Identity {
     /// The expiry is in it, so that a condition on a version which has expired fails although Firestore could not tell; and a
     /// hash of the key, since all documents of a commit have the same update time.
     pub(super) fn version(self, key: &Key) -> Result<Version> {
-        let mut bytes = self.to_bytes();
+        let mut bytes = Vec::with_capacity(Self::LEN + 8);
+        self.write_to(&mut bytes);
         bytes.extend(hash(key).to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes).parse()
     }
@@ -119,20 +135,6 @@ impl Identity {
 
 fn hash(key: &Key) -> u64 {
     stable_hash([key.partition().as_bytes(), key.id().as_bytes()])
-}
-
-fn written(written: Written) -> Vec<u8> {
-    let mut bytes = written.stamp.to_bytes().to_vec();
-    bytes.extend(written.at.to_be_bytes());
-    bytes
-}
-
-fn read_written(bytes: &[u8]) -> Option<Written> {
-    let (stamp, at) = bytes.split_first_chunk()?;
-    Some(Written {
-        stamp: Stamp::from_bytes(*stamp),
-        at: u64::from_be_bytes(at.try_into().ok()?),
-    })
 }
 
 /// A version as it was handed in.
@@ -193,15 +195,17 @@ pub(super) fn fields(
         };
         fields.insert(name.to_owned(), value);
     };
-    set(WRITTEN, ValueType::BytesValue(written(by)));
+    let mut bytes = Vec::with_capacity(1 + Written::LEN + Identity::LEN);
+    bytes.push(FORMAT);
+    by.write_to(&mut bytes);
     if let Some(replaced) = replaced {
-        set(REPLACED, ValueType::BytesValue(replaced.to_bytes()));
+        replaced.write_to(&mut bytes);
     }
+    set(WRITE, ValueType::BytesValue(bytes));
     if let Some(ms) = expires_ms {
         set(EXPIRES, ValueType::TimestampValue(timestamp(ms, 1_000)));
     }
     if let Some(bytes) = new_value {
-        set(FORMAT, ValueType::IntegerValue(FORMAT_NUMBER));
         set(VALUE, value(bytes));
     }
     fields
@@ -253,6 +257,16 @@ fn corrupt(key: &Key, reason: &str) -> Error {
     }
 }
 
+/// The write in `w`, after its format, and the one that it replaced.
+fn read_write(bytes: &[u8]) -> Option<(Written, Option<Identity>)> {
+    let (written, replaced) = bytes.split_at_checked(Written::LEN)?;
+    let replaced = match replaced {
+        [] => None,
+        replaced => Some(Identity::from_bytes(replaced)?),
+    };
+    Some((Written::from_bytes(written)?, replaced))
+}
+
 /// A document of ours, expired or not.
 pub(super) struct Found {
     pub(super) identity: Identity,
@@ -284,27 +298,17 @@ impl Found {
             .ok_or_else(|| corrupt("it came without its update time"))?;
         let expires_ms = read_expiry(document.fields.get(EXPIRES)).map_err(corrupt)?;
         let mut take = |name| document.fields.remove(name).and_then(|value| value.value_type);
-        match take(FORMAT) {
-            Some(ValueType::IntegerValue(FORMAT_NUMBER)) => {}
-            Some(ValueType::IntegerValue(_)) => {
-                return Err(corrupt(
-                    "its format `f` is not 1: a newer release may have written it",
-                ));
-            }
-            _ => return Err(corrupt("it has no format `f`, so it is not this store's")),
+        let write = match take(WRITE) {
+            Some(ValueType::BytesValue(bytes)) => bytes,
+            _ => return Err(corrupt("it has no bytes `w`, so it is not this store's")),
+        };
+        if write.first() != Some(&FORMAT) {
+            return Err(corrupt(
+                "the format in `w` is not 1: a newer release may have written it",
+            ));
         }
-        let written = match take(WRITTEN) {
-            Some(ValueType::BytesValue(bytes)) => read_written(&bytes),
-            _ => None,
-        };
-        let written = written.ok_or_else(|| corrupt("what wrote it, `w`, is not 32 bytes"))?;
-        let replaced = match take(REPLACED) {
-            None => None,
-            Some(ValueType::BytesValue(bytes)) if bytes.len() == Identity::LEN => {
-                Identity::from_bytes(&bytes)
-            }
-            Some(_) => return Err(corrupt("what it replaced, `p`, is not 48 bytes")),
-        };
+        let (written, replaced) =
+            read_write(&write[1..]).ok_or_else(|| corrupt("what wrote it, `w`, is not 33 or 81 bytes"))?;
         let value = match take(VALUE) {
             _ if !with_value => None,
             Some(ValueType::StringValue(text)) => Some(Bytes::from(text)),
@@ -478,17 +482,18 @@ mod tests {
     #[test]
     fn what_is_damaged_is_said_without_the_value() {
         let text = |text: &str| Some(ValueType::StringValue(text.to_owned()));
+        let of_write = |bytes: &[u8]| Some(ValueType::BytesValue(bytes.to_vec()));
         let time = |seconds, nanos| Some(ValueType::TimestampValue(Timestamp { seconds, nanos }));
         let damages = [
-            (FORMAT, None),
-            (FORMAT, Some(ValueType::IntegerValue(2))),
-            (FORMAT, text("1")),
+            (WRITE, None),
+            (WRITE, text("1")),
+            (WRITE, of_write(&[])),
+            (WRITE, of_write(&[2; 33])),
             (VALUE, None),
             (VALUE, Some(ValueType::IntegerValue(31_337))),
-            (WRITTEN, None),
-            (WRITTEN, Some(ValueType::BytesValue(vec![0; 31]))),
-            (REPLACED, text("hunter2")),
-            (REPLACED, Some(ValueType::BytesValue(vec![0; 47]))),
+            (WRITE, of_write(&[FORMAT; 32])),
+            (WRITE, of_write(&[FORMAT; 80])),
+            (WRITE, of_write(&[FORMAT; 82])),
             (EXPIRES, Some(ValueType::IntegerValue(1))),
             (EXPIRES, time(-1, 0)),
             (EXPIRES, time(1, 1)),
@@ -515,7 +520,7 @@ mod tests {
         // <https://firebase.google.com/docs/firestore/storage-size>: each text has a byte more, a name 16, a document 32.
         let name = 16 + 3 * (100 + "-items".len() + 1) + 2 * (1500 + 1);
         let names = FIELDS.iter().map(|name| name.len() + 1).sum::<usize>();
-        let others = (Stamp::LEN + 8) + Identity::LEN + 8 + 8;
+        let others = (1 + Written::LEN + Identity::LEN) + 8;
         let overhead = 32 + name + names + others + 1;
         assert!(overhead + MAX_VALUE <= 1024 * 1024, "{overhead}");
         const { assert!(MAX_VALUE >= statestore_api::Capabilities::PORTABLE_VALUE_BYTES) };

@@ -10,7 +10,7 @@ use statestore_api::backend::expiry::{self, Expiry};
 use statestore_api::{Applied, Error, Result};
 
 use super::FirestoreStore;
-use super::codec::{self, EXPIRES, Identity, REPLACED, UpdateTime, WRITTEN};
+use super::codec::{self, Identity, UpdateTime, WITHOUT_VALUE};
 use super::connection::{to_its_end, unary};
 use crate::change::Change;
 
@@ -79,7 +79,7 @@ pub(super) fn plan(
         write: Write {
             // A field that is in the mask and not in the document is removed; without a mask all else is.
             update_mask: matches!(change, Change::Touch(_)).then(|| DocumentMask {
-                field_paths: [WRITTEN, REPLACED, EXPIRES].map(str::to_owned).to_vec(),
+                field_paths: WITHOUT_VALUE.map(str::to_owned).to_vec(),
             }),
             current_document: condition.map(|condition| Condition {
                 condition_type: Some(condition),

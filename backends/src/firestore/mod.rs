@@ -29,7 +29,7 @@
 //!
 //! ```sh
 //! gcloud firestore databases create --project=my-project --location=eur3 --type=firestore-native
-//! for field in v w p x f; do
+//! for field in v w x; do
 //!   gcloud firestore indexes fields update $field --collection-group=app-state-items --disable-indexes --project=my-project
 //! done
 //! gcloud firestore fields ttls update x --collection-group=app-state-items --enable-ttl --project=my-project
@@ -43,9 +43,7 @@
 //!   "fieldOverrides": [
 //!     { "collectionGroup": "app-state-items", "fieldPath": "v", "indexes": [] },
 //!     { "collectionGroup": "app-state-items", "fieldPath": "w", "indexes": [] },
-//!     { "collectionGroup": "app-state-items", "fieldPath": "p", "indexes": [] },
-//!     { "collectionGroup": "app-state-items", "fieldPath": "x", "ttl": true, "indexes": [] },
-//!     { "collectionGroup": "app-state-items", "fieldPath": "f", "indexes": [] }
+//!     { "collectionGroup": "app-state-items", "fieldPath": "x", "ttl": true, "indexes": [] }
 //!   ]
 //! }
 //! ```
@@ -61,7 +59,7 @@
 //! }
 //!
 //! resource "google_firestore_field" "state" {
-//!   for_each   = toset(["v", "w", "p", "f"])
+//!   for_each   = toset(["v", "w"])
 //!   database   = google_firestore_database.state.name
 //!   collection = "app-state-items"
 //!   field      = each.key
@@ -92,10 +90,8 @@
 //! | Field | Type | Holds |
 //! |---|---|---|
 //! | `v` | string or bytes | the value: text if it is UTF-8 without control characters, so that the console shows JSON as JSON |
-//! | `w` | bytes | who wrote it: 16 bytes of write id, 8 of nonce, 8 of its clock |
-//! | `p` | bytes | the write that it replaced, with its update time and expiry; not there: none that is known |
+//! | `w` | bytes | a byte that says the format, 1; who wrote it: 16 bytes of write id, 8 of nonce, 8 of its clock; and, if that is known, the write that it replaced: 8 bytes of update time, the same 32 of who wrote that, 8 of its expiry |
 //! | `x` | timestamp | when it expires, to the millisecond, for the TTL policy too; not there: never |
-//! | `f` | integer | the format: 1 |
 //!
 //! # How it keeps the contract
 //! Firestore checks two conditions: that a document is not there, and that it was last written at a certain time. So a

@@ -297,9 +297,7 @@ async fn what_a_batch_leaves_unprocessed_is_asked_for_again() {
     let left = r#"{"canned":{"Keys":[{"pk":{"S":"p"},"sk":{"S":"b"}}]}}"#;
     let item = |id: &str| {
         let stamp = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-        format!(
-            r#"{{"pk":{{"S":"p"}},"sk":{{"S":"{id}"}},"f":{{"N":"1"}},"v":{{"S":"{id}"}},"ver":{{"S":"{stamp}"}}}}"#
-        )
+        format!(r#"{{"pk":{{"S":"p"}},"sk":{{"S":"{id}"}},"v":{{"S":"{id}"}},"ver1":{{"S":"{stamp}"}}}}"#)
     };
     let canned = Canned::start([
         Answer::ok(format!(
