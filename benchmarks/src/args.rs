@@ -123,3 +123,29 @@ impl Effort {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Args, String> {
+        Args::parse(arguments.iter().map(|argument| (*argument).to_owned()))
+    }
+
+    #[test]
+    fn a_filter_takes_what_has_it_in_its_name() {
+        let args = parse(&["--quick", "compare/redis/get"]).unwrap();
+        assert_eq!(args.effort, Effort::Quick);
+        assert_eq!(args.services("compare").collect::<Vec<_>>(), ["redis"]);
+        assert_eq!(args.services("costs").count(), 0);
+        assert!(args.wants("compare/redis/get_many"));
+        assert!(parse(&[]).unwrap().wants("anything"));
+        assert_eq!(args.command(), "scripts/bench --quick compare/redis/get");
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        assert!(parse(&["--fast"]).unwrap_err().contains("no option `--fast`"));
+        assert!(parse(&["redis", "memory"]).unwrap_err().contains("one filter"));
+    }
+}

@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -8,8 +7,8 @@ use statestore_conformance::proxy::Protocol;
 use statestore_conformance::servers::Process;
 use statestore_conformance::servers::azurite::{AzuriteServer, VERSION};
 
-use super::{Place, Remote, Server, Service};
-use crate::contest::{Side, side};
+use super::{Place, Remote, Server, Service, Sides};
+use crate::contest::side;
 use crate::contestants::azure_table::Pooled;
 use crate::contestants::ours::Ours;
 
@@ -43,7 +42,7 @@ pub(super) async fn start() -> Service {
     }
 }
 
-async fn sides(place: Place) -> Vec<Arc<dyn Side>> {
+async fn sides(place: Place) -> Sides {
     let addr = place.addr();
     vec![side(Ours::open(&url(addr)).await), side(Pooled::new(addr, TABLE))]
 }

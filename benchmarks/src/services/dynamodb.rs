@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -10,8 +9,8 @@ use statestore_conformance::proxy::Protocol;
 use statestore_conformance::servers::Process;
 use statestore_conformance::servers::dynamodb::{DynamoDbServer, VERSION};
 
-use super::{Place, Remote, Server, Service};
-use crate::contest::{Side, side};
+use super::{Place, Remote, Server, Service, Sides};
+use crate::contest::side;
 use crate::contestants::dynamodb::Sdk;
 use crate::contestants::ours::Ours;
 
@@ -56,7 +55,7 @@ fn config(addr: std::net::SocketAddr) -> Builder {
         .endpoint_url(format!("http://{addr}"))
 }
 
-async fn sides(place: Place) -> Vec<Arc<dyn Side>> {
+async fn sides(place: Place) -> Sides {
     let addr = place.addr();
     let url = format!(
         "dynamodb://{TABLE}?endpoint=http://{addr}&credentials=made-up&timeout=60s&connect_timeout=30s"

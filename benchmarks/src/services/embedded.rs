@@ -1,10 +1,9 @@
 use std::path::Path;
-use std::sync::Arc;
 
 use futures::FutureExt;
 
-use super::{Place, Service};
-use crate::contest::{Side, side};
+use super::{Place, Service, Sides};
+use crate::contest::side;
 use crate::contestants::engine::Embedded;
 use crate::contestants::files::{Fjall, Redb, Sled};
 use crate::contestants::ours::Ours;
@@ -27,7 +26,7 @@ pub(super) fn start(parent: &Path) -> Service {
     }
 }
 
-async fn sides(place: Place) -> Vec<Arc<dyn Side>> {
+async fn sides(place: Place) -> Sides {
     let path = |name: &str| place.folder().join(name);
     let url = format!("file:{}", path("statestore.redb").display());
     let redb = Redb::open(&path("raw.redb"));

@@ -1,12 +1,10 @@
-use std::sync::Arc;
-
 use futures::FutureExt;
 use statestore_conformance::proxy::Protocol;
 use statestore_conformance::servers::Process;
 use statestore_conformance::servers::firestore::{FirestoreServer, VERSION};
 
-use super::{Place, Remote, Server, Service};
-use crate::contest::{Side, side};
+use super::{Place, Remote, Server, Service, Sides};
+use crate::contest::side;
 use crate::contestants::firestore::Crate;
 use crate::contestants::ours::Ours;
 
@@ -33,7 +31,7 @@ pub(super) async fn start() -> Service {
     }
 }
 
-async fn sides(place: Place) -> Vec<Arc<dyn Side>> {
+async fn sides(place: Place) -> Sides {
     let addr = place.addr();
     vec![
         side(Ours::open(&url(addr)).await),

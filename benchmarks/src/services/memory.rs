@@ -1,10 +1,8 @@
-use std::sync::Arc;
-
 use futures::FutureExt;
 use openkeyv::store::memory::MemoryStore;
 
-use super::{Place, Service};
-use crate::contest::{Side, side};
+use super::{Place, Service, Sides};
+use crate::contest::side;
 use crate::contestants::engine::Embedded;
 use crate::contestants::maps::{Dash, Moka, Ordered};
 use crate::contestants::ours::Ours;
@@ -21,7 +19,7 @@ pub(super) fn start() -> Service {
     }
 }
 
-async fn sides() -> Vec<Arc<dyn Side>> {
+async fn sides() -> Sides {
     let opendal = opendal::Operator::new(opendal::services::Memory::default()).expect("a service");
     vec![
         side(Ours::open("memory:").await),

@@ -18,14 +18,17 @@ use crate::contest::Side;
 
 pub(crate) use self::dynamodb::capacity;
 
+/// Ours first.
+pub(crate) type Sides = Vec<Arc<dyn Side>>;
+
 /// A service that runs.
 pub(crate) struct Service {
     pub(crate) name: &'static str,
     /// What it is, and its version.
     pub(crate) version: String,
     pub(crate) remote: Option<Remote>,
-    /// Ours first. All of them on what is at this address, where it is remote.
-    connect: fn(Place) -> BoxFuture<'static, Vec<Arc<dyn Side>>>,
+    /// All of them on what is at this address, where it is remote.
+    connect: fn(Place) -> BoxFuture<'static, Sides>,
     place: Place,
     /// Ends with it.
     server: Box<dyn Server>,
@@ -125,12 +128,12 @@ impl Service {
         }
     }
 
-    pub(crate) async fn sides(&self) -> Vec<Arc<dyn Side>> {
+    pub(crate) async fn sides(&self) -> Sides {
         (self.connect)(self.place.clone()).await
     }
 
     /// The sides by way of another address, such as a proxy's.
-    pub(crate) async fn sides_at(&self, addr: SocketAddr) -> Vec<Arc<dyn Side>> {
+    pub(crate) async fn sides_at(&self, addr: SocketAddr) -> Sides {
         (self.connect)(Place::Addr(addr)).await
     }
 }

@@ -1,13 +1,11 @@
-use std::sync::Arc;
-
 use futures::FutureExt;
 use openkeyv::store::redis::{RedisConfig, RedisStore};
 use statestore_conformance::proxy::Protocol;
 use statestore_conformance::servers::Process;
 use statestore_conformance::servers::redis::{RedisOptions, RedisServer};
 
-use super::{Place, Remote, Server, Service};
-use crate::contest::{Side, side};
+use super::{Place, Remote, Server, Service, Sides};
+use crate::contest::side;
 use crate::contestants::ours::Ours;
 use crate::contestants::redis::{ByHand, SameScript};
 use crate::contestants::rivals::{OpenDal, OpenKeyv};
@@ -33,7 +31,7 @@ pub(super) async fn start() -> Service {
     }
 }
 
-async fn sides(place: Place) -> Vec<Arc<dyn Side>> {
+async fn sides(place: Place) -> Sides {
     let url = format!("redis://{}", place.addr());
     let opendal = opendal::services::Redis::default()
         .endpoint(&url)
