@@ -11,7 +11,7 @@ use super::http::answers;
 use super::{Group, Process, Program, ServerError, free_port};
 
 /// The npm package's version, as in `scripts/setup-azurite`.
-const VERSION: &str = "3.35.0";
+pub const VERSION: &str = "3.35.0";
 
 const MAIN: &str = "node_modules/azurite/dist/src/table/main.js";
 

@@ -11,7 +11,7 @@ use super::http::answers;
 use super::{Group, Process, Program, ServerError, free_port};
 
 /// The npm package's version, as in `scripts/setup-dynamodb`.
-const VERSION: &str = "2.9.30";
+pub const VERSION: &str = "2.9.30";
 
 /// How long the server may take to start. It takes 2 seconds when the machine has time.
 const LONGEST_START: Duration = Duration::from_secs(60);

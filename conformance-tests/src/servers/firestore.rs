@@ -12,7 +12,7 @@ use super::http::answers;
 use super::{Group, Process, Program, ServerError, free_port};
 
 /// The crate's version, as in `scripts/setup-firestore`.
-const VERSION: &str = "0.6.0";
+pub const VERSION: &str = "0.6.0";
 
 /// How long the server may take to start. It takes milliseconds when the machine has time.
 const LONGEST_START: Duration = Duration::from_secs(30);

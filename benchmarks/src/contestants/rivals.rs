@@ -1,0 +1,291 @@
+//! Crates one might take instead.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
+use opendal::{ErrorKind, Operator};
+use openkeyv::protocol::{AsyncCompareAndSwap, AsyncKeyValue};
+use openkeyv::{CompareAndSwapResult, Revision, Value};
+
+use super::back_off;
+use crate::contest::{Contestant, Does, Operation, next};
+
+/// OpenDAL, on any of its services.
+#[derive(Clone)]
+pub(crate) struct OpenDal {
+    name: &'static str,
+    operator: Operator,
+}
+
+impl OpenDal {
+    pub(crate) fn new(name: &'static str, operator: Operator) -> Self {
+        Self { name, operator }
+    }
+}
+
+impl Contestant for OpenDal {
+    type Key = String;
+    type Version = ();
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn does(&self, operation: Operation) -> Does {
+        let creates = self.operator.info().capability().write_with_if_not_exists;
+        match operation {
+            Operation::Get => Does::Work("`read`"),
+            Operation::Put => Does::Work("`write`"),
+            Operation::Create if creates => Does::Work("`write_with(…).if_not_exists(true)`"),
+            Operation::Create | Operation::CompareAndSet => {
+                Does::Cannot("this service has no conditional write")
+            }
+            Operation::Update => Does::Cannot("without a compare-and-set updates would be lost"),
+            Operation::Page => Does::Cannot("a listing has no values"),
+            Operation::GetMany => Does::Cannot("it reads one at a time"),
+            Operation::Transact => Does::Cannot("it writes one at a time"),
+        }
+    }
+
+    fn key(&self, partition: &str, id: &str) -> String {
+        format!("{partition}/{id}")
+    }
+
+    async fn get(&self, key: &String) -> Option<Bytes> {
+        match self.operator.read(key).await {
+            Ok(read) => Some(read.to_bytes()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn put(&self, key: &String, value: Bytes) {
+        self.operator.write(key, value).await.expect("a write");
+    }
+
+    async fn delete(&self, key: &String) {
+        self.operator.delete(key).await.expect("a deletion");
+    }
+
+    async fn create(&self, key: &String, value: Bytes) {
+        let write = self.operator.write_with(key, value).if_not_exists(true);
+        write.await.expect("nothing was there");
+    }
+}
+
+/// openkeyv, on any of its stores that can compare.
+#[derive(Clone)]
+pub(crate) struct OpenKeyv<S> {
+    name: &'static str,
+    store: S,
+}
+
+impl<S> OpenKeyv<S> {
+    pub(crate) fn new(name: &'static str, store: S) -> Self {
+        Self { name, store }
+    }
+}
+
+impl<S: AsyncKeyValue + AsyncCompareAndSwap + Clone + 'static> OpenKeyv<S> {
+    async fn swap(
+        &self,
+        (partition, id): &(String, String),
+        expected: Option<&Revision>,
+        value: Bytes,
+    ) -> Option<Revision> {
+        let value = Value::binary(value);
+        let swap = self
+            .store
+            .compare_and_swap(id, expected, value, Some(partition), None);
+        match swap.await.expect("a swap") {
+            CompareAndSwapResult::Applied { revision } => Some(revision),
+            CompareAndSwapResult::Conflict { .. } => None,
+        }
+    }
+}
+
+impl<S: AsyncKeyValue + AsyncCompareAndSwap + Clone + 'static> Contestant for OpenKeyv<S> {
+    type Key = (String, String);
+    type Version = Revision;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn does(&self, operation: Operation) -> Does {
+        match operation {
+            Operation::Get => Does::Work("`get`"),
+            Operation::Put => Does::Work("`put`"),
+            Operation::Create => Does::Work("`compare_and_swap` with nothing expected"),
+            Operation::CompareAndSet => Does::Work("`compare_and_swap` on the revision of the one before"),
+            Operation::Update => {
+                Does::Work("`get_with_revision` and `compare_and_swap`, again on a conflict, with back-off")
+            }
+            Operation::Page => Does::Cannot("it lists keys without order, pages or values"),
+            Operation::GetMany => Does::Work("`get_many`"),
+            Operation::Transact => Does::Cannot("`put_many` is not atomic"),
+        }
+    }
+
+    fn key(&self, partition: &str, id: &str) -> (String, String) {
+        (partition.to_owned(), id.to_owned())
+    }
+
+    async fn get(&self, (partition, id): &(String, String)) -> Option<Bytes> {
+        let value = self.store.get(id, Some(partition)).await.expect("a get");
+        value.map(|value| value.bytes().clone())
+    }
+
+    async fn put(&self, (partition, id): &(String, String), value: Bytes) {
+        let put = self.store.put(id, Value::binary(value), Some(partition), None);
+        put.await.expect("a put");
+    }
+
+    async fn delete(&self, (partition, id): &(String, String)) {
+        self.store.delete(id, Some(partition)).await.expect("a deletion");
+    }
+
+    async fn create(&self, key: &(String, String), value: Bytes) -> Revision {
+        self.swap(key, None, value).await.expect("nothing was there")
+    }
+
+    async fn compare_and_set(&self, key: &(String, String), expected: Revision, value: Bytes) -> Revision {
+        let set = self.swap(key, Some(&expected), value).await;
+        set.expect("nobody else writes it")
+    }
+
+    async fn update(&self, key: &(String, String)) {
+        for attempt in 1.. {
+            let read = self
+                .store
+                .get_with_revision(&key.1, Some(&key.0))
+                .await
+                .expect("a get");
+            let read = read.expect("it is there");
+            if self
+                .swap(key, Some(&read.revision), next(read.value.bytes()))
+                .await
+                .is_some()
+            {
+                return;
+            }
+            back_off(attempt).await;
+        }
+    }
+
+    async fn get_many(&self, keys: &[(String, String)]) -> usize {
+        // One collection at a time; ours are all of one.
+        let ids: Vec<String> = keys.iter().map(|(_, id)| id.clone()).collect();
+        let values = self
+            .store
+            .get_many(&ids, Some(&keys[0].0))
+            .await
+            .expect("a get_many");
+        values.iter().flatten().count()
+    }
+}
+
+/// The store in memory of `object_store`, which has the conditional put of S3.
+#[derive(Clone)]
+pub(crate) struct Objects(Arc<InMemory>);
+
+impl Objects {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(InMemory::new()))
+    }
+
+    async fn put(
+        &self,
+        path: &ObjectPath,
+        mode: PutMode,
+        value: Bytes,
+    ) -> object_store::Result<UpdateVersion> {
+        let put = self
+            .0
+            .put_opts(path, value.into(), PutOptions::from(mode))
+            .await?;
+        Ok(put.into())
+    }
+}
+
+impl Contestant for Objects {
+    type Key = ObjectPath;
+    type Version = UpdateVersion;
+
+    fn name(&self) -> &str {
+        "object_store, in memory"
+    }
+
+    fn does(&self, operation: Operation) -> Does {
+        match operation {
+            Operation::Get => Does::Work("`get`, and its bytes"),
+            Operation::Put => Does::Work("`put`"),
+            Operation::Create => Does::Work("`put_opts` with `PutMode::Create`"),
+            Operation::CompareAndSet => {
+                Does::Work("`put_opts` with `PutMode::Update` on the ETag of the one before")
+            }
+            Operation::Update => {
+                Does::Work("`get` and `PutMode::Update`, again on a conflict, with back-off")
+            }
+            Operation::Page => Does::Cannot("a listing has no values"),
+            Operation::GetMany => Does::Cannot("it gets one at a time"),
+            Operation::Transact => Does::Cannot("it puts one at a time"),
+        }
+    }
+
+    fn key(&self, partition: &str, id: &str) -> ObjectPath {
+        ObjectPath::from_iter([partition, id])
+    }
+
+    async fn get(&self, key: &ObjectPath) -> Option<Bytes> {
+        match self.0.get(key).await {
+            Ok(read) => Some(read.bytes().await.expect("its bytes")),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn put(&self, key: &ObjectPath, value: Bytes) {
+        self.put(key, PutMode::Overwrite, value).await.expect("a put");
+    }
+
+    async fn delete(&self, key: &ObjectPath) {
+        // Missing is no error in memory.
+        self.0.delete(key).await.expect("a deletion");
+    }
+
+    async fn create(&self, key: &ObjectPath, value: Bytes) -> UpdateVersion {
+        self.put(key, PutMode::Create, value)
+            .await
+            .expect("nothing was there")
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &ObjectPath,
+        expected: UpdateVersion,
+        value: Bytes,
+    ) -> UpdateVersion {
+        let set = self.put(key, PutMode::Update(expected), value).await;
+        set.expect("nobody else writes it")
+    }
+
+    async fn update(&self, key: &ObjectPath) {
+        for attempt in 1.. {
+            let read = self.0.get(key).await.expect("it is there");
+            let version = UpdateVersion {
+                e_tag: read.meta.e_tag.clone(),
+                version: read.meta.version.clone(),
+            };
+            let value = next(&read.bytes().await.expect("its bytes"));
+            match self.put(key, PutMode::Update(version), value).await {
+                Ok(_) => return,
+                Err(object_store::Error::Precondition { .. }) => back_off(attempt).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
