@@ -11,7 +11,7 @@ use crate::progress::Progress;
 
 pub(crate) const SECTION: &str = "layers";
 
-/// From the inside out, as the program `statestore-bench-layers` knows them. Ours on a network are all of the last.
+/// From the inside out, as the program `statestore-bench-layers` knows them. What `open` puts around a store on a network is the last.
 const LAYERS: [&str; 4] = ["none", "Timeout", "Retry(Timeout)", "Observe(Retry(Timeout))"];
 const OPERATIONS: [&str; 3] = ["get", "put", "compare-and-set"];
 
