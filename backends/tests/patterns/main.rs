@@ -10,6 +10,15 @@
 mod counter;
 mod idempotency;
 mod lease;
+#[cfg_attr(
+    not(any(
+        feature = "azure-table",
+        feature = "dynamodb",
+        feature = "firestore",
+        feature = "redis"
+    )),
+    allow(dead_code, reason = "no store is on the wire")
+)]
 mod network;
 mod outbox;
 mod rate_limit;
