@@ -81,11 +81,23 @@ impl Contestant for OpenDal {
 pub(crate) struct OpenKeyv<S> {
     name: &'static str,
     store: S,
+    /// Why nothing that compares is asked of it.
+    no_swaps: Option<&'static str>,
 }
 
 impl<S> OpenKeyv<S> {
     pub(crate) fn new(name: &'static str, store: S) -> Self {
-        Self { name, store }
+        let no_swaps = None;
+        Self {
+            name,
+            store,
+            no_swaps,
+        }
+    }
+
+    pub(crate) fn without_swaps(self, why: &'static str) -> Self {
+        let no_swaps = Some(why);
+        Self { no_swaps, ..self }
     }
 }
 
@@ -116,6 +128,13 @@ impl<S: AsyncKeyValue + AsyncCompareAndSwap + Clone + 'static> Contestant for Op
     }
 
     fn does(&self, operation: Operation) -> Does {
+        let swaps = matches!(
+            operation,
+            Operation::Create | Operation::CompareAndSet | Operation::Update
+        );
+        if let Some(why) = self.no_swaps.filter(|_| swaps) {
+            return Does::Cannot(why);
+        }
         match operation {
             Operation::Get => Does::Work("`get`"),
             Operation::Put => Does::Work("`put`"),
