@@ -7,7 +7,7 @@ use std::time::Duration;
 use statestore_api::layer::{Retry, RetryPolicy, Timeout};
 use statestore_api::{Result, StateStore};
 
-use crate::open::{bad, duration};
+use crate::open::{bad, duration, switch};
 
 /// How long the answer to a request may take, unless the options say so.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,11 +30,7 @@ impl Layers {
 
     /// Takes the layers' options out of `options`, which are then the backend's, and gives it the time-outs that fit.
     pub(crate) fn take(options: &mut BTreeMap<String, String>) -> Result<Self> {
-        let on = match options.remove("retry").as_deref() {
-            None | Some("on") => true,
-            Some("off") => false,
-            Some(_) => return Err(bad("the option `retry` is `on` or `off`".to_owned())),
-        };
+        let on = switch("retry", options.remove("retry").as_deref())?.unwrap_or(true);
         if let Some(name) = Self::OPTIONS
             .iter()
             .find(|name| !on && options.contains_key(**name))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use statestore_api::layer::Observe;
 use statestore_api::{Result, StateStore};
 
-use crate::open::bad;
+use crate::open::{bad, switch};
 
 /// What a store is called in what is told of it: `db.system.name`, `db.namespace` and `db.collection.name`.
 #[derive(Debug)]
@@ -52,13 +52,8 @@ impl Observed {
 
     /// Takes its options out of `options`.
     pub(crate) fn take(options: &mut BTreeMap<String, String>) -> Result<Self> {
-        let mut switch = |name: &str| match options.remove(name).as_deref() {
-            None => Ok(None),
-            Some("on") => Ok(Some(true)),
-            Some("off") => Ok(Some(false)),
-            Some(_) => Err(bad(format!("the option `{name}` is `on` or `off`"))),
-        };
-        match (switch("observe")?, switch("observe_keys")?) {
+        let mut take = |name| switch(name, options.remove(name).as_deref());
+        match (take("observe")?, take("observe_keys")?) {
             (Some(false), Some(_)) => Err(bad("`observe` is off: leave out `observe_keys`".to_owned())),
             (Some(false), None) => Ok(Self::Nothing),
             (_, Some(true)) => Ok(Self::CallsAndKeys),

@@ -166,7 +166,7 @@ macro_rules! backend {
 /// Every backend of this crate, a line each.
 const BACKENDS: &[Backend] = &[
     backend!(["memory"], options: [], memory),
-    backend!(["file"], feature: "embedded", options: [], embedded),
+    backend!(["file"], feature: "embedded", options: ["blocking_reads"], embedded),
     backend!(
         ["redis", "rediss", "redis+unix", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"],
         feature: "redis", options: crate::redis::OPTIONS, redis
@@ -186,7 +186,10 @@ async fn memory(location: Location) -> Opened {
 #[cfg(feature = "embedded")]
 async fn embedded(location: Location) -> Opened {
     let path = file_path(&location.address, cfg!(windows))?;
-    let store = crate::EmbeddedStore::open(path).await?;
+    let blocking = location.options.get("blocking_reads").map(String::as_str);
+    let blocking = switch("blocking_reads", blocking)?.unwrap_or(false);
+    let options = crate::embedded::EmbeddedOptions::default().with_blocking_reads(blocking);
+    let store = crate::EmbeddedStore::open_with(path, options).await?;
     Ok((Arc::new(store), Names::new("redb")))
 }
 
@@ -353,6 +356,16 @@ pub(crate) fn option(name: &str) -> String {
         format!("the option `{name}`")
     } else {
         "an option whose name has other characters than `a-z`, `0-9`, `_`, `-`".to_owned()
+    }
+}
+
+/// The value of an option that is on or off.
+pub(crate) fn switch(name: &str, value: Option<&str>) -> Result<Option<bool>> {
+    match value {
+        None => Ok(None),
+        Some("on" | "true") => Ok(Some(true)),
+        Some("off" | "false") => Ok(Some(false)),
+        Some(_) => Err(bad(format!("the option `{name}` is `on` or `off`"))),
     }
 }
 

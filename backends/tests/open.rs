@@ -287,6 +287,17 @@ mod file {
     }
 
     #[tokio::test]
+    async fn reads_may_block_a_thread_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.redb");
+        for value in ["on", "off", "true", "false"] {
+            let url = format!("file:{}?blocking_reads={value}", path.display());
+            reaches(&url, &path).await;
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[tokio::test]
     async fn a_host_is_refused_with_the_right_way_to_write_it() {
         for url in [
             "file://state.redb",
@@ -310,9 +321,13 @@ mod file {
     async fn options_and_bad_encodings_are_refused() {
         let message = refused("file:state.redb?sync=no").await;
         assert!(
-            message.ends_with("`file:` does not take the option `sync`: it takes `observe`, `observe_keys`"),
+            message.ends_with(
+                "`file:` does not take the option `sync`: it takes `blocking_reads`, `observe`, `observe_keys`"
+            ),
             "{message}"
         );
+        let message = refused("file:state.redb?blocking_reads=perhaps").await;
+        assert!(message.contains("`blocking_reads` is `on` or `off`"), "{message}");
         let message = refused("file:100%.redb").await;
         assert!(message.contains("write `%` as `%25`"), "{message}");
         let message = refused("file:a%ff.redb").await;

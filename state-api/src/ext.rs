@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
 use crate::backoff::full_jitter;
 use crate::error::{BoxError, Error, Result};
@@ -14,6 +15,9 @@ use crate::{
 
 /// How many keys of one batch of writes are under way at once.
 const BATCH_CONCURRENCY: usize = 32;
+
+/// What is shorter is no wait: tokio's timer counts milliseconds.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// What every [`StateStore`] can do besides, in terms of it.
 pub trait StateStoreExt: StateStore {
@@ -97,6 +101,7 @@ pub trait StateStoreExt: StateStore {
             let mut attempts = 0;
             loop {
                 attempts += 1;
+                let began = Instant::now();
                 let error = match apply(self, key, current.as_ref(), &mut change).await {
                     Err(error @ Error::Conflict(_)) => error,
                     done => return done,
@@ -108,17 +113,16 @@ pub trait StateStoreExt: StateStore {
                         source: Some(error.into()),
                     });
                 }
-                // The first conflict usually shows what is there: with that the second attempt costs one request.
-                current = match error {
-                    Error::Conflict(conflict) if attempts == 1 => match conflict.current {
-                        Current::Entry(entry) => Some(entry),
-                        Current::Absent => None,
-                        Current::Unknown => self.get(key, Default::default()).await?,
-                    },
-                    _ => {
-                        tokio::time::sleep(options.delay(attempts)).await;
-                        self.get(key, Default::default()).await?
-                    }
+                // A conflict usually shows what is there: who goes on at once needs no other request to read it.
+                let waited = options.pause(attempts, began.elapsed()).await;
+                let shown = match error {
+                    Error::Conflict(conflict) if !waited => conflict.current,
+                    _ => Current::Unknown,
+                };
+                current = match shown {
+                    Current::Entry(entry) => Some(entry),
+                    Current::Absent => None,
+                    Current::Unknown => self.get(key, Default::default()).await?,
                 };
             }
         }
@@ -226,7 +230,8 @@ impl Change {
 pub struct UpdateOptions {
     /// How often it is tried, at least once.
     pub max_attempts: u32,
-    /// The upper bound of the first wait; it doubles with each attempt. Each wait is random, from none to its bound.
+    /// The upper bound of the wait after the second attempt; it doubles with each. Each wait is random, from none to its bound,
+    /// and shorter where the store is quick: see [`pause`](Self::pause).
     pub base_delay: Duration,
     /// The upper bound of every wait.
     pub max_delay: Duration,
@@ -244,6 +249,27 @@ impl UpdateOptions {
     #[must_use]
     pub fn delay(&self, attempts: u32) -> Duration {
         full_jitter(self.base_delay, self.max_delay, attempts.saturating_sub(2))
+    }
+
+    /// Waits before the next attempt after so many that others were faster than, the last of which took `took`. Returns whether
+    /// it did: not after the first attempt, and not for less than a millisecond, for which it only lets other tasks go on.
+    ///
+    /// It is the [`delay`](Self::delay), but at most `took`, doubled with each attempt: those who collided on a store that
+    /// answers within microseconds need not go out of each other's way for longer.
+    pub async fn pause(&self, attempts: u32, took: Duration) -> bool {
+        let most = took
+            .saturating_mul(1 << attempts.min(31))
+            .mul_f64(fastrand::f64());
+        let wait = match attempts {
+            ..2 => Duration::ZERO,
+            _ => self.delay(attempts).min(most),
+        };
+        if wait < SHORTEST_WAIT {
+            tokio::task::yield_now().await;
+            return false;
+        }
+        tokio::time::sleep(wait).await;
+        true
     }
 }
 

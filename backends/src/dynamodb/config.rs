@@ -127,10 +127,9 @@ impl DynamoDbConfig {
                 "region" => config.region = Some(value),
                 "endpoint" => config.endpoint = Some(value),
                 "profile" => config.profile = Some(value),
-                "exactly_once" => match value.parse() {
-                    Ok(on) => config.exactly_once = on,
-                    Err(_) => return refuse("`true` or `false`"),
-                },
+                "exactly_once" => {
+                    config.exactly_once = switch(&name, Some(&value))?.unwrap_or_default();
+                }
                 "timeout" | "connect_timeout" => {
                     let Some(timeout) = duration(&value) else {
                         return refuse("a time such as `5s` or `500ms`");

@@ -21,6 +21,9 @@ pub struct EmbeddedOptions {
     pub verify: bool,
     /// How much of the file is kept in memory, in bytes. Default: 64 MiB.
     pub cache_bytes: usize,
+    /// Whether one key, too, is read on tokio's blocking threads, as batches and pages are. That costs about 10 µs a read, and
+    /// keeps a disk that needs longer than that from holding up other tasks. Default: false.
+    pub blocking_reads: bool,
     /// What expiry is judged by. Default: the system's clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -47,6 +50,13 @@ impl EmbeddedOptions {
         self
     }
 
+    /// The same, with one key read on a blocking thread, too, or by the task that asks.
+    #[must_use]
+    pub fn with_blocking_reads(mut self, blocking: bool) -> Self {
+        self.blocking_reads = blocking;
+        self
+    }
+
     /// The same, judging expiry by `clock`.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -61,6 +71,7 @@ impl Default for EmbeddedOptions {
             create: true,
             verify: true,
             cache_bytes: 64 << 20,
+            blocking_reads: false,
             clock: Arc::new(SystemClock),
         }
     }

@@ -61,7 +61,15 @@ fn entry(key: &Key, head: &Head, bytes: &[u8]) -> Result<Entry> {
 }
 
 /// What is under `key`, read as one.
-type Found<'a> = (Head, AccessGuard<'a, &'static [u8]>);
+pub(super) type Found<'a> = (Head, AccessGuard<'a, &'static [u8]>);
+
+/// The entry of `key` that was found, unless it has expired at `now`.
+pub(super) fn live_entry(found: Option<Found<'_>>, key: &Key, now: u64) -> Result<Option<Entry>, Stop> {
+    Ok(match found {
+        Some((head, bytes)) if head.is_live(now) => Some(entry(key, &head, bytes.value())?),
+        _ => None,
+    })
+}
 
 fn find<'a>(
     entries: &'a impl ReadableTable<Bytes2, &'static [u8]>,
@@ -91,17 +99,9 @@ impl Snapshot {
         self.now
     }
 
-    /// The entry of `key`, unless it has expired.
-    pub(super) fn get(&self, key: &Key) -> Result<Option<Entry>, Stop> {
-        Ok(match find(&self.entries, key)? {
-            Some((head, bytes)) if head.is_live(self.now) => Some(entry(key, &head, bytes.value())?),
-            _ => None,
-        })
-    }
-
-    /// The head under `key`, expired or not.
-    pub(super) fn head(&self, key: &Key) -> Result<Option<Head>, Stop> {
-        Ok(find(&self.entries, key)?.map(|(head, _)| head))
+    /// What is under `key`, expired or not.
+    pub(super) fn find(&self, key: &Key) -> Result<Option<Found<'_>>, Stop> {
+        find(&self.entries, key)
     }
 
     /// The live items from `start` on, as long as `belongs`, and the key after which there are more.
@@ -313,12 +313,8 @@ impl<'t> Tables<'t> {
     }
 
     fn conflict(&self, key: &Key) -> Result<Conflict, Stop> {
-        let current = match find(&self.entries, key)? {
-            Some((head, bytes)) if head.is_live(self.now) => {
-                Current::Entry(entry(key, &head, bytes.value())?)
-            }
-            _ => Current::Absent,
-        };
+        let live = live_entry(find(&self.entries, key)?, key, self.now)?;
+        let current = live.map_or(Current::Absent, Current::Entry);
         Ok(Conflict::new(key.clone(), current))
     }
 

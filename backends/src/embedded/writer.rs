@@ -324,8 +324,8 @@ impl Writer {
         let State::Open(opened, _) = &*state else {
             return Err(Failure::Closed);
         };
-        let read = || match Snapshot::of(&opened.database, 0)?.head(&effect.key) {
-            Ok(head) => Ok(head.map(|head| head.stamp) == effect.stamp),
+        let read = || match Snapshot::of(&opened.database, 0)?.find(&effect.key) {
+            Ok(found) => Ok(found.map(|(head, _)| head.stamp) == effect.stamp),
             Err(Stop::Failed(failure)) => Err(failure),
             Err(Stop::Refused(_)) => Err(Failure::Panicked),
         };

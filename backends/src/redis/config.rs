@@ -8,7 +8,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use statestore_api::{Error, Result};
 
-use crate::open::{bad, duration};
+use crate::open::{bad, duration, switch};
 
 /// The names of all options, as in the documentation of [`RedisStore::open`](super::RedisStore::open).
 pub(crate) const OPTIONS: [&str; 13] = [
@@ -334,11 +334,7 @@ impl Options<'_> {
     }
 
     fn index(&self) -> Result<bool> {
-        match self.0.get("index").map(String::as_str) {
-            None | Some("on") => Ok(true),
-            Some("off") => Ok(false),
-            Some(_) => Err(bad("the option `index` is `on` or `off`".to_owned())),
-        }
+        Ok(switch("index", self.0.get("index").map(String::as_str))?.unwrap_or(true))
     }
 
     fn prefix(&self) -> Result<String> {

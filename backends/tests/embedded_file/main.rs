@@ -8,6 +8,7 @@ mod damage;
 mod expiry;
 mod listing;
 mod opening;
+mod reads;
 mod restarts;
 
 use std::fs;

@@ -1,9 +1,11 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use statestore_api::{BoxError, Entry, Error, ErrorKind, Key, Precondition, Result, TransactOp, Ttl};
+use tokio::time::Instant;
 
 use super::records::{Waiting, event, mark, next};
 use super::{Outbox, OutboxError};
@@ -45,6 +47,7 @@ where
         let mut attempts = 0;
         loop {
             attempts += 1;
+            let began = Instant::now();
             let before = self.read(&[key, &next]).await?;
             let (returned, ops) = self.decide(key, &next, &before, &mut change)?;
             let error = match self.write(ops).await {
@@ -54,7 +57,7 @@ where
             if error.kind() != ErrorKind::Conflict {
                 return Err(error.into());
             }
-            self.pause(key, attempts, error).await?;
+            self.pause(key, attempts, began.elapsed(), error).await?;
         }
     }
 
@@ -75,6 +78,7 @@ where
         let mut attempts = 0;
         loop {
             attempts += 1;
+            let began = Instant::now();
             let before = self.read(&[key, &next, &mark]).await?;
             if let Some(done) = before.of(&mark) {
                 return Ok(marks.decode(&mark, &done.value)?);
@@ -93,7 +97,7 @@ where
             if error.kind() != ErrorKind::Conflict && !error.is_retryable() && !error.may_have_applied() {
                 return Err(error.into());
             }
-            self.pause(key, attempts, error).await?;
+            self.pause(key, attempts, began.elapsed(), error).await?;
         }
     }
 
@@ -164,19 +168,23 @@ where
     }
 
     /// Waits before the next attempt, or says that there is none.
-    async fn pause(&self, key: &Key, attempts: u32, error: Error) -> Result<()> {
-        if attempts < self.options.max_attempts {
-            tokio::time::sleep(self.options.delay(attempts)).await;
-            return Ok(());
-        }
-        Err(match error {
-            conflict @ Error::Conflict(_) => Error::Contended {
+    async fn pause(&self, key: &Key, attempts: u32, took: Duration, error: Error) -> Result<()> {
+        match error {
+            Error::Conflict(_) if attempts < self.options.max_attempts => {
+                self.options.pause(attempts, took).await;
+                Ok(())
+            }
+            _ if attempts < self.options.max_attempts => {
+                tokio::time::sleep(self.options.delay(attempts)).await;
+                Ok(())
+            }
+            conflict @ Error::Conflict(_) => Err(Error::Contended {
                 key: key.clone(),
                 attempts,
                 source: Some(conflict.into()),
-            },
-            error => error,
-        })
+            }),
+            error => Err(error),
+        }
     }
 }
 
