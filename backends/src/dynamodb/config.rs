@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statestore_api::{Error, Result};
 
-use crate::open::{Location, duration, scheme};
+use crate::open::{Location, duration, scheme, switch};
 
 /// Which table, and how to reach it.
 ///
