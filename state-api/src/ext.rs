@@ -254,15 +254,12 @@ impl UpdateOptions {
     /// Waits before the next attempt after so many that others were faster than, the last of which took `took`. Returns whether
     /// it did: not after the first attempt, and not for less than a millisecond, for which it only lets other tasks go on.
     ///
-    /// It is the [`delay`](Self::delay), but at most `took`, doubled with each attempt: those who collided on a store that
-    /// answers within microseconds need not go out of each other's way for longer.
+    /// It is the [`delay`](Self::delay), but for `took` in place of `base_delay` where that is less: those who collided on a store
+    /// that answers within microseconds need not go out of each other's way for longer.
     pub async fn pause(&self, attempts: u32, took: Duration) -> bool {
-        let most = took
-            .saturating_mul(1 << attempts.min(31))
-            .mul_f64(fastrand::f64());
         let wait = match attempts {
             ..2 => Duration::ZERO,
-            _ => self.delay(attempts).min(most),
+            _ => full_jitter(self.base_delay.min(took), self.max_delay, attempts - 2),
         };
         if wait < SHORTEST_WAIT {
             tokio::task::yield_now().await;
@@ -356,4 +353,43 @@ where
     })
     .try_flatten()
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_fits_what_an_attempt_takes() {
+        let options = UpdateOptions::default();
+        // Whether one of many waited, and the longest of them.
+        let pause = async |attempts, took| {
+            let (mut waited, mut longest) = (false, Duration::ZERO);
+            for _ in 0..100 {
+                let began = Instant::now();
+                waited |= options.pause(attempts, took).await;
+                longest = longest.max(began.elapsed());
+            }
+            (waited, longest)
+        };
+        let (quick, slow) = (Duration::from_micros(1), Duration::from_secs(1));
+        assert_eq!(
+            pause(1, slow).await,
+            (false, Duration::ZERO),
+            "the first goes on at once"
+        );
+        assert_eq!(
+            pause(10, quick).await,
+            (false, Duration::ZERO),
+            "256 µs are no wait"
+        );
+        for (attempts, took, bound) in [(10, 20 * quick, 6), (4, slow, 20), (20, slow, 1000)] {
+            let (waited, longest) = pause(attempts, took).await;
+            let bound = Duration::from_millis(bound);
+            assert!(
+                waited && longest > bound / 2 && longest <= bound + SHORTEST_WAIT,
+                "{longest:?} of {bound:?}"
+            );
+        }
+    }
 }
