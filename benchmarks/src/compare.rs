@@ -62,7 +62,7 @@ async fn warm_up(sides: &[Arc<dyn Side>]) {
     for _ in 0..4 {
         for side in sides {
             for operation in [Operation::CompareAndSet, Operation::Get] {
-                if matches!(side.does(operation, load.size), Does::Work(_)) {
+                if !matches!(side.does(operation, load.size), Does::Cannot(_)) {
                     timed(side.prepare(operation, load).await).await;
                 }
             }

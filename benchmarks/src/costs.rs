@@ -16,6 +16,10 @@ const SIZE: usize = 1024;
 /// How many tasks put at once, where connections are counted.
 const MANY: usize = 32;
 
+/// How far apart the bytes of two sides may be that send the same: their headers differ a little.
+const APART: f64 = 0.03;
+const APART_BYTES: f64 = 50.0;
+
 /// What one operation takes.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cost {
@@ -29,6 +33,18 @@ pub(crate) struct Cost {
     pub(crate) bytes_received: f64,
     /// Capacity units of DynamoDB.
     pub(crate) units: Option<f64>,
+    /// Whether it is said to send what ours sends.
+    same: bool,
+}
+
+impl Cost {
+    /// # Panics
+    /// If it is said to send what `ours` sends, and does not.
+    fn check(&self, ours: &Self) {
+        let apart = (self.bytes_sent - ours.bytes_sent).abs();
+        let equal = self.requests == ours.requests && apart <= f64::max(APART * ours.bytes_sent, APART_BYTES);
+        assert!(!self.same || equal, "not the same: {self:?} and {ours:?}");
+    }
 }
 
 /// The connections that are open after puts by one task, and by many.
@@ -52,7 +68,14 @@ pub(crate) async fn run(args: &Args, folder: &std::path::Path) -> (Vec<Cost>, Ve
         let service = Service::start(name, folder).await;
         let sides = service.sides().await.len();
         for place in 0..sides {
-            costs.extend(of(&service, place).await);
+            let of_side = of(&service, place).await;
+            for cost in &of_side {
+                let ours = costs
+                    .iter()
+                    .find(|ours: &&Cost| (ours.service, ours.operation) == (cost.service, cost.operation));
+                cost.check(ours.unwrap_or(cost));
+            }
+            costs.extend(of_side);
             connections.push(self::connections(&service, place).await);
         }
         if name == "dynamodb" {
@@ -74,7 +97,8 @@ async fn of(service: &Service, place: usize) -> Vec<Cost> {
         times: TIMES,
     };
     for operation in Operation::ALL {
-        if !matches!(side.does(operation, SIZE), Does::Work(_)) {
+        let does = side.does(operation, SIZE);
+        if matches!(does, Does::Cannot(_)) {
             continue;
         }
         // What is sent but once, such as a script, is sent now.
@@ -100,6 +124,7 @@ async fn of(service: &Service, place: usize) -> Vec<Cost> {
             bytes_sent: spent.bytes_to_server as f64 / TIMES as f64,
             bytes_received: spent.bytes_to_client as f64 / TIMES as f64,
             units: None,
+            same: matches!(does, Does::Same(_)),
         });
     }
     costs

@@ -11,8 +11,24 @@ use super::Operation;
 pub(crate) enum Does {
     /// This work.
     Work(&'static str),
+    /// This work, which is just what ours does: the same requests.
+    Same(&'static str),
+    /// This work, and what of ours it leaves out.
+    Less(&'static str, &'static str),
     /// It cannot, and why.
     Cannot(&'static str),
+}
+
+impl Does {
+    /// The work in words, or why it cannot.
+    pub(crate) fn work(self) -> Result<String, &'static str> {
+        match self {
+            Self::Work(work) => Ok(work.to_owned()),
+            Self::Same(work) => Ok(format!("*the same work*, {work}")),
+            Self::Less(work, leaves_out) => Ok(format!("{work} (*less work*, without {leaves_out})")),
+            Self::Cannot(why) => Err(why),
+        }
+    }
 }
 
 /// A store, or a client used directly: each method is one operation, written as one would who knows the client well.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Does, Load, Operation, Ready, Side};
+use super::{Load, Operation, Ready, Side};
 
 /// How long is measured.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ impl Spread {
 pub(crate) struct Measured {
     pub(crate) name: String,
     /// What it does for the operation.
-    pub(crate) work: &'static str,
+    pub(crate) work: String,
     /// The time an operation takes in microseconds, all tasks together: the turn's time by its operations.
     pub(crate) micros: Spread,
     /// That time by ours of the same round: 2 is twice as slow as ours, 0.5 twice as fast. That of ours is 1.
@@ -81,9 +81,9 @@ pub(crate) async fn compare(
     let mut cannot = Vec::new();
     let mut able = Vec::new();
     for side in sides {
-        match side.does(operation, size) {
-            Does::Work(work) => able.push((side, work)),
-            Does::Cannot(why) => cannot.push((side.name().to_owned(), why)),
+        match side.does(operation, size).work() {
+            Ok(work) => able.push((side, work)),
+            Err(why) => cannot.push((side.name().to_owned(), why)),
         }
     }
     let turn = budget.side / u32::try_from(budget.rounds).expect("few");
@@ -128,7 +128,7 @@ pub(crate) async fn compare(
     let ours = rounds.first().cloned().unwrap_or_default();
     let sides = able.iter().zip(rounds).map(|((side, work), rounds)| Measured {
         name: side.name().to_owned(),
-        work,
+        work: work.clone(),
         micros: Spread::of(rounds.iter().copied()),
         ratio: Spread::of(rounds.iter().zip(&ours).map(|(theirs, ours)| theirs / ours)),
         rounds,

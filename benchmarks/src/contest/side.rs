@@ -198,7 +198,8 @@ impl<C: Contestant> Side for Prepared<C> {
 
     fn does(&self, operation: Operation, size: usize) -> Does {
         match self.contestant.does(operation) {
-            Does::Work(_) if size > self.contestant.max_value() => Does::Cannot("its values are smaller"),
+            Does::Cannot(why) => Does::Cannot(why),
+            _ if size > self.contestant.max_value() => Does::Cannot("its values are smaller"),
             does => does,
         }
     }

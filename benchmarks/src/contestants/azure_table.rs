@@ -11,15 +11,29 @@ use azure_storage::{CloudLocation, StorageCredentials};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
+use statestore::backend::Stamp;
+use statestore::{Key, Version, WriteId};
 
-use super::back_off;
+use super::{back_off, twin};
 use crate::contest::{Contestant, Does, Operation, next};
 
 /// A property may have 32 Ki characters: a longer value takes several.
 const PART: usize = 32_000;
 
 #[derive(Clone)]
-pub(crate) struct Pooled(TableClient);
+pub(crate) struct Pooled {
+    table: TableClient,
+    of: Of,
+}
+
+/// What is stored of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Its value.
+    Value,
+    /// All that the store keeps.
+    Store,
+}
 
 /// An entry's place: partition and row.
 pub(crate) type Place = (String, String);
@@ -30,6 +44,15 @@ struct Entity {
     partition: String,
     #[serde(rename = "RowKey")]
     row: String,
+    /// The format, the write's id, the version that it replaced, and what the store's transactions add.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    f: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    w: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    p: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    e: Option<String>,
     v: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     v1: Option<String>,
@@ -49,6 +72,10 @@ impl Entity {
         Self {
             partition: partition.clone(),
             row: row.clone(),
+            f: None,
+            w: None,
+            p: None,
+            e: None,
             v: part(0).unwrap_or_default().to_owned(),
             v1: part(1).map(str::to_owned),
             v2: part(2).map(str::to_owned),
@@ -67,7 +94,7 @@ impl Entity {
 
 impl Pooled {
     /// The table is there already. A client that does not pool opens a connection for each request.
-    pub(crate) fn new(server: std::net::SocketAddr, table: &str) -> Self {
+    pub(crate) fn new(server: std::net::SocketAddr, table: &str, of: Of) -> Self {
         let location = CloudLocation::Emulator {
             address: server.ip().to_string(),
             port: server.port(),
@@ -80,11 +107,37 @@ impl Pooled {
             .retry(RetryOptions::none())
             .transport(TransportOptions::new(Arc::new(client)))
             .build();
-        Self(service.table_client(table))
+        Self {
+            table: service.table_client(table),
+            of,
+        }
+    }
+
+    fn entry(&self, place: &Place, replaced: Option<&Etag>, value: &[u8]) -> Entity {
+        let entity = Entity::new(place, value);
+        if self.of == Of::Value {
+            return entity;
+        }
+        let key = Key::new(&*place.0, &*place.1).expect("a key");
+        let stamp = Version::from(Stamp::new(WriteId::new(), Stamp::new_nonce(), &key)).to_string();
+        Entity {
+            f: Some(1),
+            // The store's has the ETag in 8 bytes, the hash of all, the stamp and an expiry.
+            p: replaced.map(|etag| format!("e.{stamp}{etag}")),
+            w: Some(stamp),
+            ..entity
+        }
+    }
+
+    fn partition(&self, partition: &str) -> String {
+        match self.of {
+            Of::Value => format!("raw-{partition}"),
+            Of::Store => twin(partition),
+        }
     }
 
     fn entity(&self, (partition, row): &Place) -> EntityClient {
-        self.0.partition_key_client(partition).entity_client(row)
+        self.table.partition_key_client(partition).entity_client(row)
     }
 
     async fn read(&self, place: &Place) -> Option<(Etag, Bytes)> {
@@ -97,9 +150,8 @@ impl Pooled {
 
     /// `None`: another was faster.
     async fn set(&self, place: &Place, expected: Etag, value: &[u8]) -> Option<Etag> {
-        let update = self
-            .entity(place)
-            .update(Entity::new(place, value), IfMatchCondition::Etag(expected));
+        let entry = self.entry(place, Some(&expected), value);
+        let update = self.entity(place).update(entry, IfMatchCondition::Etag(expected));
         match update.expect("JSON").await {
             Ok(done) => Some(done.etag),
             Err(error) if is(&error, StatusCode::PreconditionFailed) => None,
@@ -117,11 +169,14 @@ impl Contestant for Pooled {
     type Version = Etag;
 
     fn name(&self) -> &str {
-        "azure_data_tables, pooled"
+        match self.of {
+            Of::Value => "azure_data_tables, pooled",
+            Of::Store => "azure_data_tables, the store's entities",
+        }
     }
 
     fn does(&self, operation: Operation) -> Does {
-        Does::Work(match operation {
+        let work = match operation {
             Operation::Get => "Get Entity",
             Operation::Put => "Insert Or Replace Entity",
             Operation::Create => "Insert Entity",
@@ -132,7 +187,27 @@ impl Contestant for Pooled {
             Operation::Page => "Query Entities of the partition",
             Operation::GetMany => "Get Entity, 32 at a time",
             Operation::Transact => "an entity group transaction of 10 Insert Or Replace",
-        })
+        };
+        match self.of {
+            Of::Value => Does::Less(work, "the write's id and the version that it replaced"),
+            // By requests of the client's own, so that they are not checked to be ours.
+            Of::Store => Does::Work(match operation {
+                Operation::Get => "Get Entity of all that the store keeps",
+                Operation::Put => "Insert Or Replace Entity of all that the store keeps",
+                Operation::Create => "Insert Entity of all that the store keeps",
+                Operation::CompareAndSet => "Update Entity of all that the store keeps, under the ETag",
+                Operation::Update => {
+                    "Get Entity and Update Entity of all that the store keeps, again on a conflict, with back-off"
+                }
+                Operation::Page => {
+                    "Query Entities of the partition, of all that the store keeps, with the full metadata that it always asks for"
+                }
+                Operation::GetMany => "Get Entity of all that the store keeps, 32 at a time",
+                Operation::Transact => {
+                    "an entity group transaction of 10 Insert Or Replace of all that the store keeps"
+                }
+            }),
+        }
     }
 
     fn max_value(&self) -> usize {
@@ -140,7 +215,7 @@ impl Contestant for Pooled {
     }
 
     fn key(&self, partition: &str, id: &str) -> Place {
-        (format!("raw-{partition}"), id.to_owned())
+        (self.partition(partition), id.to_owned())
     }
 
     async fn get(&self, key: &Place) -> Option<Bytes> {
@@ -148,7 +223,7 @@ impl Contestant for Pooled {
     }
 
     async fn put(&self, key: &Place, value: Bytes) {
-        let put = self.entity(key).insert_or_replace(Entity::new(key, &value));
+        let put = self.entity(key).insert_or_replace(self.entry(key, None, &value));
         put.expect("JSON").await.expect("a put");
     }
 
@@ -162,8 +237,8 @@ impl Contestant for Pooled {
 
     async fn create(&self, key: &Place, value: Bytes) -> Etag {
         let insert = self
-            .0
-            .insert::<_, Entity>(Entity::new(key, &value))
+            .table
+            .insert::<_, Entity>(self.entry(key, None, &value))
             .expect("JSON");
         let done = insert
             .return_entity(ReturnEntity::from(false))
@@ -189,10 +264,10 @@ impl Contestant for Pooled {
     }
 
     async fn page(&self, partition: &str, limit: usize) -> usize {
-        let query = self
-            .0
-            .query()
-            .filter(Filter::new(format!("PartitionKey eq 'raw-{partition}'")));
+        let query = self.table.query().filter(Filter::new(format!(
+            "PartitionKey eq '{}'",
+            self.partition(partition)
+        )));
         let query = query.top(Top::new(u32::try_from(limit).expect("few")));
         let page = query.into_stream::<Entity>().next().await.expect("a page");
         page.expect("a page")
@@ -209,9 +284,11 @@ impl Contestant for Pooled {
     }
 
     async fn transact(&self, keys: &[Place], value: Bytes) {
-        let mut transaction = self.0.partition_key_client(&keys[0].0).transaction();
+        let mut transaction = self.table.partition_key_client(&keys[0].0).transaction();
         for key in keys {
-            let put = transaction.insert_or_replace(&key.1, Entity::new(key, &value));
+            let mut entry = self.entry(key, None, &value);
+            entry.e = entry.f.map(|_| "-".to_owned());
+            let put = transaction.insert_or_replace(&key.1, entry);
             transaction = put.expect("JSON");
         }
         let done = transaction.await.expect("a transaction");

@@ -97,16 +97,28 @@ impl Contestant for Sdk {
     }
 
     fn does(&self, operation: Operation) -> Does {
-        Does::Work(match operation {
+        let work = match operation {
             Operation::Get => "GetItem, consistent",
-            Operation::Put => "PutItem: it forgets the version",
+            Operation::Put => "PutItem without a condition",
             Operation::Create => "PutItem, `attribute_not_exists(pk)`",
             Operation::CompareAndSet => "PutItem, `ver = :expected`",
             Operation::Update => "GetItem and PutItem, again with what the refusal shows, with back-off",
             Operation::Page => "Query, consistent",
             Operation::GetMany => "BatchGetItem, consistent",
             Operation::Transact => "TransactWriteItems of 10 Puts, with a client token",
-        })
+        };
+        let leaves_out = match operation {
+            Operation::Get | Operation::GetMany => "the attributes with the replaced versions",
+            Operation::Page => {
+                "the filter of what has expired, and the attributes with the replaced versions"
+            }
+            Operation::Put | Operation::Transact => {
+                "the version's progress, the memory of replaced versions, and the look whether this write is one of them"
+            }
+            Operation::Create => "expiry, and the look whether this write was applied before",
+            _ => "the memory of replaced versions",
+        };
+        Does::Less(work, leaves_out)
     }
 
     fn max_value(&self) -> usize {

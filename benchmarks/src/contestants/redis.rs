@@ -1,12 +1,10 @@
-//! The crate `redis` used directly: with a script of one's own, and with the very script of the store.
+//! The crate `redis` used directly, with a script of one's own.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Script, Value};
-use statestore::backend::Stamp;
-use statestore::{Key, WriteId};
 
 use super::back_off;
 use crate::contest::{Contestant, Does, Operation, next};
@@ -108,7 +106,7 @@ impl Contestant for ByHand {
     }
 
     fn does(&self, operation: Operation) -> Does {
-        Does::Work(match operation {
+        let work = match operation {
             Operation::Get => "GET",
             Operation::Page => "ZRANGEBYLEX, then MGET",
             Operation::GetMany => "MGET",
@@ -116,8 +114,16 @@ impl Contestant for ByHand {
             Operation::Update => {
                 "GET, then a script that compares, again with what it answers, with back-off"
             }
-            _ => "a script that compares, SET and ZADD: no expiry, no memory of writes",
-        })
+            _ => "a script that compares, SET and ZADD",
+        };
+        let leaves_out = match operation {
+            Operation::Get | Operation::GetMany => {
+                "the expiry and the replaced versions, which are read with the value"
+            }
+            Operation::Page => "the look at what has expired",
+            _ => "expiry, the memory of replaced versions, and the look whether this write is one of them",
+        };
+        Does::Less(work, leaves_out)
     }
 
     fn key(&self, partition: &str, id: &str) -> Names {
@@ -194,99 +200,7 @@ impl Contestant for ByHand {
     }
 }
 
-/// The script of the store, invoked by the client alone: what is left is what the crate adds around it.
-#[derive(Clone)]
-pub(crate) struct SameScript {
-    connection: MultiplexedConnection,
-    script: Arc<Script>,
-}
-
-impl SameScript {
-    pub(crate) async fn connect(url: &str) -> Self {
-        Self {
-            connection: connect(url).await,
-            script: Arc::new(Script::new(include_str!(
-                "../../../backends/src/redis/mutate.lua"
-            ))),
-        }
-    }
-
-    async fn write(&self, key: &Key, condition: &str, expected: &[u8], value: &[u8]) -> [u8; Stamp::LEN] {
-        let stamp = Stamp::new(WriteId::new(), Stamp::new_nonce(), key).to_bytes();
-        let base = format!("raw-script:{{{}}}", key.partition());
-        let mut call = self.script.key(format!("{base}#ids"));
-        call.key(format!("{base}#ttl"))
-            .key(format!("{base}/{}", key.id()));
-        call.arg("i")
-            .arg("p")
-            .arg(condition)
-            .arg(expected)
-            .arg(&stamp[..])
-            .arg("n")
-            .arg(0)
-            .arg(value);
-        let applied: i64 = call
-            .invoke_async(&mut self.connection.clone())
-            .await
-            .expect("it is applied");
-        assert_eq!(applied, 1);
-        stamp
-    }
-}
-
-impl Contestant for SameScript {
-    type Key = Key;
-    type Version = [u8; Stamp::LEN];
-
-    fn name(&self) -> &str {
-        "redis, the store's script"
-    }
-
-    fn does(&self, operation: Operation) -> Does {
-        match operation {
-            Operation::Put | Operation::Create | Operation::CompareAndSet => {
-                Does::Work("EVALSHA of the store's own script")
-            }
-            Operation::Get | Operation::GetMany => Does::Cannot("no script: see `redis, by hand`"),
-            Operation::Page => Does::Cannot("see `redis, by hand`"),
-            Operation::Update | Operation::Transact => {
-                Does::Cannot("see `redis, by hand`, and compare-and-set")
-            }
-        }
-    }
-
-    fn key(&self, partition: &str, id: &str) -> Key {
-        Key::new(partition, id).expect("not empty")
-    }
-
-    async fn get(&self, _: &Key) -> Option<Bytes> {
-        unreachable!("it says that it cannot")
-    }
-
-    async fn put(&self, key: &Key, value: Bytes) {
-        self.write(key, "n", b"", &value).await;
-    }
-
-    async fn delete(&self, key: &Key) {
-        let base = format!("raw-script:{{{}}}", key.partition());
-        let mut pipe = redis::pipe();
-        pipe.del(format!("{base}/{}", key.id()))
-            .zrem(format!("{base}#ids"), key.id());
-        pipe.exec_async(&mut self.connection.clone())
-            .await
-            .expect("a DEL");
-    }
-
-    async fn create(&self, key: &Key, value: Bytes) -> [u8; Stamp::LEN] {
-        self.write(key, "a", b"", &value).await
-    }
-
-    async fn compare_and_set(&self, key: &Key, expected: [u8; Stamp::LEN], value: Bytes) -> [u8; Stamp::LEN] {
-        self.write(key, "m", &expected, &value).await
-    }
-}
-
-async fn connect(url: &str) -> MultiplexedConnection {
+pub(super) async fn connect(url: &str) -> MultiplexedConnection {
     let client = Client::open(url).expect("a URL");
     client
         .get_multiplexed_async_connection()

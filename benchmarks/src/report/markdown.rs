@@ -15,8 +15,10 @@ shared by both sides. Shown is the median of the rounds, and in brackets the qua
 there is no difference to speak of.
 - Absolute times are of this machine and of these test servers, on loopback: read them as an order of magnitude alone. A real \
 service adds its network and its disks to both sides alike, which brings every ratio nearer to 1.
-- Ours is what `statestore::open` gives, with its retries and time-outs. The other side is written as one would who knows it \
-well; each row's work is said below its table. Where it does less (no expiry, no memory of writes), it says so.
+- Ours is what `statestore::open` gives, with its retries and time-outs. Each row's work is said below its table.
+- **A column called `the store's requests` or `the store's script` does the same work**: the raw client sends what the store sends, so \
+that the ratio is what the crate costs. `the store's entities` stores the same, by requests of the client's own. Any other column is written as one would who knows that client well; where it does less work, \
+it is said what it leaves out, and the ratio is also what that costs at the service.
 - `× 32` is 32 tasks at once on one client. Values are JSON text.
 - A dash is what the other cannot do; the reason is below the table.
 ";

@@ -85,7 +85,7 @@ fn works(text: &mut String, cells: &[&Cell]) {
         let does = cell
             .sides
             .iter()
-            .map(|side| (side.name.clone(), side.work.to_owned()));
+            .map(|side| (side.name.clone(), side.work.clone()));
         let cannot = cell
             .cannot
             .iter()

@@ -9,7 +9,7 @@ use statestore_conformance::servers::azurite::{AzuriteServer, VERSION};
 
 use super::{Place, Remote, Server, Service, Sides};
 use crate::contest::side;
-use crate::contestants::azure_table::Pooled;
+use crate::contestants::azure_table::{Of, Pooled};
 use crate::contestants::ours::Ours;
 
 const TABLE: &str = "bench";
@@ -44,7 +44,11 @@ pub(super) async fn start() -> Service {
 
 async fn sides(place: Place) -> Sides {
     let addr = place.addr();
-    vec![side(Ours::open(&url(addr)).await), side(Pooled::new(addr, TABLE))]
+    vec![
+        side(Ours::open(&url(addr)).await),
+        side(Pooled::new(addr, TABLE, Of::Store)),
+        side(Pooled::new(addr, TABLE, Of::Value)),
+    ]
 }
 
 impl Server for AzuriteServer {

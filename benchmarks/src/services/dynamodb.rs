@@ -12,6 +12,7 @@ use statestore_conformance::servers::dynamodb::{DynamoDbServer, VERSION};
 use super::{Place, Remote, Server, Service, Sides};
 use crate::contest::side;
 use crate::contestants::dynamodb::Sdk;
+use crate::contestants::dynamodb_requests::Requests;
 use crate::contestants::ours::Ours;
 
 pub(crate) mod capacity;
@@ -60,8 +61,13 @@ async fn sides(place: Place) -> Sides {
     let url = format!(
         "dynamodb://{TABLE}?endpoint=http://{addr}&credentials=made-up&timeout=60s&connect_timeout=30s"
     );
-    let sdk = Client::from_conf(config(addr).build());
-    vec![side(Ours::open(&url).await), side(Sdk::new(sdk, TABLE))]
+    // Each with a client of its own.
+    let client = || Client::from_conf(config(addr).build());
+    vec![
+        side(Ours::open(&url).await),
+        side(Requests::new(client(), TABLE)),
+        side(Sdk::new(client(), TABLE)),
+    ]
 }
 
 impl Server for DynamoDbServer {

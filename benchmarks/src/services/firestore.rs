@@ -6,12 +6,14 @@ use statestore_conformance::servers::firestore::{FirestoreServer, VERSION};
 use super::{Place, Remote, Server, Service, Sides};
 use crate::contest::side;
 use crate::contestants::firestore::Crate;
+use crate::contestants::firestore_requests::Requests;
 use crate::contestants::ours::Ours;
 
 const PROJECT: &str = "bench";
+const COLLECTION: &str = "state";
 
 fn url(addr: std::net::SocketAddr) -> String {
-    format!("firestore://{PROJECT}/state?emulator={addr}&timeout=60s&connect_timeout=30s")
+    format!("firestore://{PROJECT}/{COLLECTION}?emulator={addr}&timeout=60s&connect_timeout=30s")
 }
 
 pub(super) async fn start() -> Service {
@@ -35,6 +37,7 @@ async fn sides(place: Place) -> Sides {
     let addr = place.addr();
     vec![
         side(Ours::open(&url(addr)).await),
+        side(Requests::new(addr, PROJECT, COLLECTION).await),
         side(Crate::new(addr, PROJECT).await),
     ]
 }

@@ -7,7 +7,8 @@ use statestore_conformance::servers::redis::{RedisOptions, RedisServer};
 use super::{Place, Remote, Server, Service, Sides};
 use crate::contest::side;
 use crate::contestants::ours::Ours;
-use crate::contestants::redis::{ByHand, SameScript};
+use crate::contestants::redis::ByHand;
+use crate::contestants::redis_script::SameScript;
 use crate::contestants::rivals::{OpenDal, OpenKeyv};
 
 pub(super) async fn start() -> Service {
@@ -44,8 +45,8 @@ async fn sides(place: Place) -> Sides {
         .expect("a connection");
     vec![
         side(Ours::open(&format!("{url}?timeout=60s&connect_timeout=30s")).await),
-        side(ByHand::connect(&url).await),
         side(SameScript::connect(&url).await),
+        side(ByHand::connect(&url).await),
         side(OpenDal::new("opendal, Redis", opendal)),
         side(OpenKeyv::new("openkeyv, Redis", openkeyv)),
     ]

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::operation::{
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
 use statestore::DynamoDbStore;
 
-use super::{Place, Sdk, Service, TABLE, config};
+use super::{Place, Requests, Sdk, Service, TABLE, config};
 use crate::contest::{Side, side};
 use crate::contestants::ours::Ours;
 
@@ -85,7 +85,7 @@ impl Intercept for Meter {
     }
 }
 
-/// Ours and the SDK, each with the meter of its client.
+/// Ours, its requests and the SDK, each with the meter of its client.
 pub(crate) fn sides(service: &Service) -> Vec<(Arc<dyn Side>, Meter)> {
     let Place::Addr(addr) = service.place else {
         unreachable!("it has an address")
@@ -99,9 +99,12 @@ pub(crate) fn sides(service: &Service) -> Vec<(Arc<dyn Side>, Meter)> {
     };
     let (client, ours) = metered();
     let store = DynamoDbStore::from_client(client, TABLE).expect("a store");
+    let (client, same) = metered();
+    let requests = Requests::new(client, TABLE);
     let (client, sdk) = metered();
     vec![
         (side(Ours(Arc::new(store))), ours),
+        (side(requests), same),
         (side(Sdk::new(client, TABLE)), sdk),
     ]
 }
