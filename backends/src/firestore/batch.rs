@@ -116,29 +116,33 @@ impl FirestoreStore {
             .filter(|key| check::key(&self.capabilities, key).is_ok() && seen.insert(*key))
             .cloned()
             .collect();
-        let chunks: Vec<Vec<Key>> = wanted.chunks(CHUNK).map(<[Key]>::to_vec).collect();
-        let chunks: Vec<HashMap<Key, Result<Option<Entry>>>> = stream::iter(chunks)
+        let chunks: Vec<Vec<Result<Option<Entry>>>> = stream::iter(wanted.chunks(CHUNK).map(<[Key]>::to_vec))
             .map(|chunk| self.get_chunk(chunk))
-            .buffer_unordered(CONCURRENCY)
+            .buffered(CONCURRENCY)
             .collect()
             .await;
-        in_order(keys, chunks.into_iter().flatten().collect(), |key| {
+        let entries = chunks.into_iter().flatten();
+        // Mostly each key is there once.
+        if wanted.len() == keys.len() {
+            return entries.collect();
+        }
+        in_order(keys, wanted.iter().cloned().zip(entries).collect(), |key| {
             check::key(&self.capabilities, key)
         })
     }
 
-    async fn get_chunk(&self, keys: Vec<Key>) -> HashMap<Key, Result<Option<Entry>>> {
+    /// What is under each of these keys, in their order.
+    async fn get_chunk(&self, keys: Vec<Key>) -> Vec<Result<Option<Entry>>> {
         let documents = match self.documents(&keys, Parts::All, false).await {
             Ok(found) => found.documents,
-            Err(error) => return all_failed(keys, error),
+            Err(error) => return all_failed(keys.len(), error),
         };
         let now = self.now();
-        let entry = |key: &Key, document: Document| Found::decode(key, document, true)?.entry(key, now);
-        keys.into_iter()
+        keys.iter()
             .zip(documents)
-            .filter_map(|(key, document)| {
-                let entry = entry(&key, document?);
-                Some((key, entry))
+            .map(|(key, document)| match document {
+                Some(document) => Found::decode(key, document, true)?.into_entry(key, now),
+                None => Ok(None),
             })
             .collect()
     }
@@ -158,9 +162,9 @@ pub(super) struct Documents {
     pub(super) transaction: Vec<u8>,
 }
 
-fn all_failed<T>(mut keys: Vec<Key>, error: Error) -> HashMap<Key, Result<T>> {
-    let last = keys.pop();
-    let mut failed: HashMap<Key, Result<T>> = keys.into_iter().map(|key| (key, Err(again(&error)))).collect();
-    failed.extend(last.map(|last| (last, Err(error))));
+/// The error of a request for this many keys.
+fn all_failed<T>(count: usize, error: Error) -> Vec<Result<T>> {
+    let mut failed: Vec<Result<T>> = (1..count).map(|_| Err(again(&error))).collect();
+    failed.push(Err(error));
     failed
 }

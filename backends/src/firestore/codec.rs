@@ -268,6 +268,7 @@ fn read_write(bytes: &[u8]) -> Option<(Written, Option<Identity>)> {
 }
 
 /// A document of ours, expired or not.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) identity: Identity,
     replaced: Option<Identity>,
@@ -351,8 +352,9 @@ impl Found {
     ///
     /// # Errors
     /// None that can happen: a version of ours is one.
-    pub(super) fn entry(&self, key: &Key, now: u64) -> Result<Option<Entry>> {
-        let Some(value) = self.value.clone().filter(|_| self.is_live(now)) else {
+    pub(super) fn into_entry(self, key: &Key, now: u64) -> Result<Option<Entry>> {
+        let is_live = self.is_live(now);
+        let Some(value) = self.value.filter(|_| is_live) else {
             return Ok(None);
         };
         let mut entry = Entry::new(value, self.identity.version(key)?);
@@ -409,13 +411,13 @@ mod tests {
                 [Some(own), Some(old)]
             );
             assert_eq!(found.write_of(identity(None).written.stamp), None);
-            let entry = found.entry(&key(), 1_500).unwrap().unwrap();
+            let entry = found.clone().into_entry(&key(), 1_500).unwrap().unwrap();
             assert_eq!(
                 (&entry.value[..], entry.version),
                 (bytes, own.version(&key()).unwrap())
             );
             assert_eq!(entry.expires_at, Some(UNIX_EPOCH + Duration::from_millis(1_501)));
-            assert!(!found.stored(1_501).live && found.entry(&key(), 1_501).unwrap().is_none());
+            assert!(!found.stored(1_501).live && found.into_entry(&key(), 1_501).unwrap().is_none());
         }
     }
 
@@ -425,7 +427,7 @@ mod tests {
         document.fields.remove(VALUE);
         let found = Found::decode(&key(), document, false).unwrap();
         assert!(found.stored(0).live);
-        assert_eq!(found.entry(&key(), 0).unwrap(), None);
+        assert_eq!(found.into_entry(&key(), 0).unwrap(), None);
     }
 
     #[test]

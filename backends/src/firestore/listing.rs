@@ -270,7 +270,7 @@ fn line(key: Key, document: Document, projection: Projection, now: u64) -> Resul
         let live = codec::is_live(&key, &document, now)?;
         return Ok(live.then(|| Line::new(key, None)));
     }
-    let entry = Found::decode(&key, document, true)?.entry(&key, now)?;
+    let entry = Found::decode(&key, document, true)?.into_entry(&key, now)?;
     Ok(entry.map(|entry| Line::new(key, Some(entry))))
 }
 

@@ -293,7 +293,7 @@ impl StateStore for FirestoreStore {
     async fn get(&self, key: &Key, _: GetOptions) -> Result<Option<Entry>> {
         check::key(&self.capabilities, key)?;
         match self.find(key, Parts::All).await? {
-            Some(found) => found.entry(key, self.now()),
+            Some(found) => found.into_entry(key, self.now()),
             None => Ok(None),
         }
     }

@@ -121,7 +121,11 @@ pub(super) fn own_version(key: &Key, found: Option<&Found>, own: Stamp) -> Resul
 
 /// The conflict with what was found.
 pub(super) fn conflict(key: &Key, found: Option<&Found>, now: u64) -> Result<Conflict> {
-    let entry = found.map(|found| found.entry(key, now)).transpose()?.flatten();
+    let entry = found
+        .cloned()
+        .map(|found| found.into_entry(key, now))
+        .transpose()?
+        .flatten();
     let current = entry.map_or(Current::Absent, Current::Entry);
     Ok(Conflict::new(key.clone(), current))
 }
