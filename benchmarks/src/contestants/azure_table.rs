@@ -1,6 +1,7 @@
 //! The crate `azure_data_tables` used directly, with a client that pools: the service's ETag is the version.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use azure_core_0_21::StatusCode;
 use azure_core_0_21::error::ErrorKind;
@@ -256,10 +257,11 @@ impl Contestant for Pooled {
     async fn update(&self, key: &Place) {
         for attempt in 1.. {
             let (etag, value) = self.read(key).await.expect("it is there");
+            let began = Instant::now();
             if self.set(key, etag, &next(&value)).await.is_some() {
                 return;
             }
-            back_off(attempt).await;
+            back_off(attempt, began).await;
         }
     }
 

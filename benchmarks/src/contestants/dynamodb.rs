@@ -1,6 +1,7 @@
 //! The crate `aws-sdk-dynamodb` used directly: one item an entry, a number as version.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -158,14 +159,14 @@ impl Contestant for Sdk {
     async fn update(&self, key: &Place) {
         let mut there = self.read(key).await.expect("it is there");
         for attempt in 1.. {
+            let began = Instant::now();
             let expected = version(&there);
             match self.put_if(key, expected, next(&value(there))).await {
                 Ok(_) => return,
-                Err(current) if attempt == 1 => there = current,
-                Err(_) => {
-                    back_off(attempt).await;
+                Err(_) if back_off(attempt, began).await => {
                     there = self.read(key).await.expect("it is there");
                 }
+                Err(current) => there = current,
             }
         }
     }

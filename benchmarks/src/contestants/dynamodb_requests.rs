@@ -2,6 +2,7 @@
 //! adds around them.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -227,13 +228,13 @@ impl Contestant for Requests {
     async fn update(&self, key: &Key) {
         let (mut history, mut value) = self.read(key).await.expect("it is there");
         for attempt in 1.. {
+            let began = Instant::now();
             match self.set(key, &history, next(&value)).await {
                 Ok(_) => return,
-                Err(current) if attempt == 1 => (history, value) = parts(current),
-                Err(_) => {
-                    back_off(attempt).await;
+                Err(_) if back_off(attempt, began).await => {
                     (history, value) = self.read(key).await.expect("it is there");
                 }
+                Err(current) => (history, value) = parts(current),
             }
         }
     }

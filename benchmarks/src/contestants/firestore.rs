@@ -1,7 +1,7 @@
 //! The crate `firestore` used directly: a collection a partition, the service's update time as version.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firestore::errors::FirestoreError;
@@ -174,11 +174,12 @@ impl Contestant for Crate {
     async fn update(&self, key: &Place) {
         for attempt in 1.. {
             let (updated, value) = self.read(key).await.expect("it is there");
+            let began = Instant::now();
             let there = FirestoreWritePrecondition::UpdateTime(updated.0);
             if self.write(key, Some(there), &next(&value)).await.is_some() {
                 return;
             }
-            back_off(attempt).await;
+            back_off(attempt, began).await;
         }
     }
 

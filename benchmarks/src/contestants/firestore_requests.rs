@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use firestore::FirestoreDb;
@@ -246,12 +246,17 @@ impl Contestant for Requests {
     }
 
     async fn update(&self, key: &Key) {
+        let (mut known, mut value) = self.read(key).await.expect("it is there");
         for attempt in 1.. {
-            let (known, value) = self.read(key).await.expect("it is there");
+            let began = Instant::now();
             if self.set(key, &known, next(&value)).await.is_some() {
                 return;
             }
-            back_off(attempt).await;
+            // A refusal does not show what is there.
+            (known, value) = self.read(key).await.expect("it is there");
+            if back_off(attempt, began).await {
+                (known, value) = self.read(key).await.expect("it is there");
+            }
         }
     }
 
@@ -277,11 +282,11 @@ impl Contestant for Requests {
         };
         let request = limited(request, RequestTimeouts::new().with_idle(LIMIT));
         let answer = self.db.client().get().run_query(request).await.expect("a query");
-        let (mut answers, mut count) = (answer.into_inner(), 0);
+        let (mut answers, mut read) = (answer.into_inner(), Vec::new());
         while let Some(answer) = answers.message().await.expect("an answer") {
-            count += answer.document.map(parts).iter().count();
+            read.extend(answer.document.map(parts));
         }
-        count
+        read.len()
     }
 
     async fn get_many(&self, keys: &[Key]) -> usize {
@@ -293,14 +298,13 @@ impl Contestant for Requests {
         let request = limited(request, RequestTimeouts::new().with_idle(LIMIT));
         let mut client = self.db.client().get();
         let answer = client.batch_get_documents(request).await.expect("a batch");
-        let (mut answers, mut count) = (answer.into_inner(), 0);
+        let (mut answers, mut read) = (answer.into_inner(), Vec::new());
         while let Some(answer) = answers.message().await.expect("an answer") {
             if let Some(Answer::Found(document)) = answer.result {
-                parts(document);
-                count += 1;
+                read.push(parts(document));
             }
         }
-        count
+        read.len()
     }
 
     async fn transact(&self, keys: &[Key], value: Bytes) {

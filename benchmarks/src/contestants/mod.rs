@@ -14,15 +14,13 @@ pub(crate) mod redis_script;
 pub(crate) mod rivals;
 pub(crate) mod sqlite;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use statestore::UpdateOptions;
 
-/// Waits after so many attempts, just as `update` does: not after the first.
-async fn back_off(attempt: u32) {
-    if attempt > 1 {
-        tokio::time::sleep(UpdateOptions::default().delay(attempt)).await;
-    }
+/// Waits after so many attempts, the last of which began then, just as `update` does. Returns whether it did.
+async fn back_off(attempt: u32, began: Instant) -> bool {
+    UpdateOptions::default().pause(attempt, began.elapsed()).await
 }
 
 /// Another partition whose name is as long, so that requests are.

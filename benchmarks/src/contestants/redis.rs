@@ -1,6 +1,7 @@
 //! The crate `redis` used directly, with a script of one's own.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
@@ -165,16 +166,16 @@ impl Contestant for ByHand {
     async fn update(&self, key: &Names) {
         let (mut version, mut value) = self.read(key).await.expect("it is there");
         for attempt in 1.. {
+            let began = Instant::now();
             match self
                 .write(std::slice::from_ref(key), &version, &next(&value))
                 .await
             {
                 Ok(_) => return,
-                Err(there) if attempt == 1 => (version, value) = there,
-                Err(_) => {
-                    back_off(attempt).await;
+                Err(_) if back_off(attempt, began).await => {
                     (version, value) = self.read(key).await.expect("it is there");
                 }
+                Err(there) => (version, value) = there,
             }
         }
     }

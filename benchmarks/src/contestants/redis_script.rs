@@ -2,6 +2,7 @@
 //! around them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
@@ -174,18 +175,18 @@ impl Contestant for SameScript {
     async fn update(&self, key: &Key) {
         let (mut version, mut value) = self.read(key).await.expect("it is there");
         for attempt in 1.. {
+            let began = Instant::now();
             match self.write_one(key, "m", &version, &next(&value)).await {
                 Ok(_) => return,
-                Err(refused) if attempt == 1 => {
+                Err(_) if back_off(attempt, began).await => {
+                    (version, value) = self.read(key).await.expect("it is there");
+                }
+                Err(refused) => {
                     // `refused`, the operation's number, and what is there.
                     let Some(Value::BulkString(there)) = refused.into_iter().nth(2) else {
                         panic!("a refusal shows what is there");
                     };
                     (version, value) = split(there);
-                }
-                Err(_) => {
-                    back_off(attempt).await;
-                    (version, value) = self.read(key).await.expect("it is there");
                 }
             }
         }

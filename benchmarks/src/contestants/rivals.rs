@@ -1,6 +1,7 @@
 //! Crates one might take instead.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
@@ -184,6 +185,7 @@ impl<S: AsyncKeyValue + AsyncCompareAndSwap + Clone + 'static> Contestant for Op
                 .await
                 .expect("a get");
             let read = read.expect("it is there");
+            let began = Instant::now();
             if self
                 .swap(key, Some(&read.revision), next(read.value.bytes()))
                 .await
@@ -191,7 +193,7 @@ impl<S: AsyncKeyValue + AsyncCompareAndSwap + Clone + 'static> Contestant for Op
             {
                 return;
             }
-            back_off(attempt).await;
+            back_off(attempt, began).await;
         }
     }
 
@@ -300,9 +302,12 @@ impl Contestant for Objects {
                 version: read.meta.version.clone(),
             };
             let value = next(&read.bytes().await.expect("its bytes"));
+            let began = Instant::now();
             match self.put(key, PutMode::Update(version), value).await {
                 Ok(_) => return,
-                Err(object_store::Error::Precondition { .. }) => back_off(attempt).await,
+                Err(object_store::Error::Precondition { .. }) => {
+                    back_off(attempt, began).await;
+                }
                 Err(error) => panic!("{error}"),
             }
         }
