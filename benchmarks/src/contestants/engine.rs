@@ -140,7 +140,8 @@ impl<E: Engine> Contestant for Embedded<E> {
     fn does(&self, operation: Operation) -> Does {
         let reads = matches!(operation, Operation::Get | Operation::Page | Operation::GetMany);
         match self.engine.does(operation) {
-            Does::Work(_) if self.careful.is_some() && !reads => Does::Cannot("as without"),
+            Does::Cannot(why) => Does::Cannot(why),
+            _ if self.careful.is_some() && !reads => Does::Cannot("as without"),
             does => does,
         }
     }
@@ -211,6 +212,21 @@ impl<E: Engine> Contestant for Embedded<E> {
         let put_all = move |engine: &E, keys: &[Place]| engine.put_all(keys, value);
         self.write(keys, put_all).await;
     }
+}
+
+/// This work of a file's engine, and what of ours it leaves out.
+pub(crate) fn less(operation: Operation, work: &'static str) -> Does {
+    let leaves_out = match operation {
+        Operation::Get => "the checks of an entry's checksums and expiry",
+        Operation::GetMany | Operation::Page => {
+            "those checks, keys as text, and, where nothing else is said, a thread that may wait for the disk"
+        }
+        Operation::Update => {
+            "the two calls of a read and a compare-and-set: it decides inside its transaction, as only a store in the same process can"
+        }
+        _ => "the checksums, the expiry and the four writes that an entry of ours has",
+    };
+    Does::Less(work, leaves_out)
 }
 
 /// What a write without a condition leaves.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::engine::{Decide, Engine, Place, Versioned, put};
+use super::engine::{Decide, Engine, Place, Versioned, less, put};
 use crate::contest::{Does, Operation};
 
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
@@ -47,12 +47,13 @@ impl Engine for Redb {
     }
 
     fn does(&self, operation: Operation) -> Does {
-        Does::Work(match operation {
+        let work = match operation {
             Operation::Get | Operation::GetMany => "`get` of each key in a read transaction, copied out",
             Operation::Page => "`range` in a read transaction, copied out",
             Operation::Transact => "inserts in one write transaction, durable",
             _ => "read, compare and insert in one write transaction, durable",
-        })
+        };
+        less(operation, work)
     }
 
     fn get(&self, place: &Place) -> Option<Versioned> {
@@ -150,12 +151,17 @@ impl Engine for Fjall {
     }
 
     fn does(&self, operation: Operation) -> Does {
-        Does::Work(match operation {
+        let work = match operation {
             Operation::Get | Operation::GetMany => "`get` of each key, copied out",
             Operation::Page => "`range` in a snapshot, copied out",
-            Operation::Transact => "inserts in one transaction of a single writer, `SyncAll`",
-            _ => "read, compare and insert in one transaction of a single writer, `SyncAll`",
-        })
+            Operation::Transact => {
+                "inserts in one transaction of a single writer, appended to a log, `SyncAll`"
+            }
+            _ => {
+                "read, compare and insert in one transaction of a single writer, appended to a log, `SyncAll`"
+            }
+        };
+        less(operation, work)
     }
 
     fn get(&self, place: &Place) -> Option<Versioned> {
@@ -219,12 +225,13 @@ impl Engine for Sled {
     }
 
     fn does(&self, operation: Operation) -> Does {
-        Does::Work(match operation {
+        let work = match operation {
             Operation::Get | Operation::GetMany => "`get` of each key, copied out",
             Operation::Page => "`scan_prefix`, copied out",
-            Operation::Transact => "inserts in one `transaction`, and `flush`",
-            _ => "read, compare and insert in one `transaction`, and `flush`",
-        })
+            Operation::Transact => "inserts in one `transaction`, appended to a log, and `flush`",
+            _ => "read, compare and insert in one `transaction`, appended to a log, and `flush`",
+        };
+        less(operation, work)
     }
 
     fn get(&self, place: &Place) -> Option<Versioned> {

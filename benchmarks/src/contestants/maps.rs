@@ -11,6 +11,20 @@ use moka::ops::compute::{CompResult, Op};
 use super::engine::{Decide, Engine, Place, Versioned, put};
 use crate::contest::{Does, Operation};
 
+/// What a map's reads leave out.
+const NO_CALL: &str =
+    "what makes a call one that any store can stand behind: a future in a box, limits, expiry";
+
+/// What a map's writes leave out.
+const NO_MEMORY: &str =
+    "such a call, the four writes that an entry remembers, and a second index, in order where this has none";
+
+/// What a map's updates leave out.
+const ONE_STEP: &str = "the two calls of a read and a compare-and-set: it decides under its lock, as only a map in the same process can";
+
+/// How the ordered map writes.
+const CHANGE: &str = "read, compare and insert under the write lock, with a number as version";
+
 /// A sharded hash map.
 #[derive(Clone, Default)]
 pub(crate) struct Dash(Arc<DashMap<Place, Versioned>>);
@@ -24,10 +38,13 @@ impl Engine for Dash {
 
     fn does(&self, operation: Operation) -> Does {
         match operation {
-            Operation::Get | Operation::GetMany => Does::Work("`get` of each key, cloning the `Bytes`"),
+            Operation::Get | Operation::GetMany => {
+                Does::Less("`get` of each key, cloning the `Bytes`", NO_CALL)
+            }
             Operation::Page => Does::Cannot("it has no order"),
             Operation::Transact => Does::Cannot("it locks one key at a time"),
-            _ => Does::Work("`entry`, with a number as version"),
+            Operation::Update => Does::Less("`entry`, with a number as version", ONE_STEP),
+            _ => Does::Less("`entry`, with a number as version", NO_MEMORY),
         }
     }
 
@@ -78,10 +95,13 @@ impl Engine for Moka {
 
     fn does(&self, operation: Operation) -> Does {
         match operation {
-            Operation::Get | Operation::GetMany => Does::Work("`get` of each key, cloning the `Bytes`"),
+            Operation::Get | Operation::GetMany => {
+                Does::Less("`get` of each key, cloning the `Bytes`", NO_CALL)
+            }
             Operation::Page => Does::Cannot("it has no order"),
             Operation::Transact => Does::Cannot("it locks one key at a time"),
-            _ => Does::Work("`entry().and_compute_with`, with a number as version"),
+            Operation::Update => Does::Less("`entry().and_compute_with`, with a number as version", ONE_STEP),
+            _ => Does::Less("`entry().and_compute_with`, with a number as version", NO_MEMORY),
         }
     }
 
@@ -115,14 +135,19 @@ impl Engine for Ordered {
     }
 
     fn does(&self, operation: Operation) -> Does {
-        Does::Work(match operation {
-            Operation::Get | Operation::GetMany => {
-                "`get` of each key under the read lock, cloning the `Bytes`"
-            }
-            Operation::Page => "`range`, cloning keys and `Bytes`",
-            Operation::Transact => "inserts under the write lock",
-            _ => "read, compare and insert under the write lock, with a number as version",
-        })
+        match operation {
+            Operation::Get | Operation::GetMany => Does::Less(
+                "`get` of each key under the read lock, cloning the `Bytes`",
+                NO_CALL,
+            ),
+            Operation::Page => Does::Less(
+                "`range`, cloning keys and `Bytes`",
+                "the hash map that finds a single key quickly: a page of ours looks each of its keys up in it",
+            ),
+            Operation::Transact => Does::Less("inserts under the write lock", NO_MEMORY),
+            Operation::Update => Does::Less(CHANGE, ONE_STEP),
+            _ => Does::Less(CHANGE, NO_MEMORY),
+        }
     }
 
     fn get(&self, place: &Place) -> Option<Versioned> {

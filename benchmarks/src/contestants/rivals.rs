@@ -14,6 +14,17 @@ use openkeyv::{CompareAndSwapResult, Revision, Value};
 use super::back_off;
 use crate::contest::{Contestant, Does, Operation, next};
 
+/// What writes without a version leave out.
+const NO_VERSION: &str = "a version, and with it any compare-and-set; order; expiry";
+
+/// What openkeyv's writes leave out.
+const NO_ORDER: &str =
+    "the order of ids, by which partitions are listed, and the four writes that an entry remembers";
+
+/// What object_store's writes leave out.
+const NO_MEMORY: &str =
+    "expiry, the four writes that an entry remembers, and the second index, by which single keys are found";
+
 /// OpenDAL, on any of its services.
 #[derive(Clone)]
 pub(crate) struct OpenDal {
@@ -38,9 +49,9 @@ impl Contestant for OpenDal {
     fn does(&self, operation: Operation) -> Does {
         let creates = self.operator.info().capability().write_with_if_not_exists;
         match operation {
-            Operation::Get => Does::Work("`read`"),
-            Operation::Put => Does::Work("`write`"),
-            Operation::Create if creates => Does::Work("`write_with(…).if_not_exists(true)`"),
+            Operation::Get => Does::Less("`read`", "version and expiry"),
+            Operation::Put => Does::Less("`write`", NO_VERSION),
+            Operation::Create if creates => Does::Less("`write_with(…).if_not_exists(true)`", NO_VERSION),
             Operation::Create | Operation::CompareAndSet => {
                 Does::Cannot("this service has no conditional write")
             }
@@ -138,9 +149,11 @@ impl<S: AsyncKeyValue + AsyncCompareAndSwap + Clone + 'static> Contestant for Op
         }
         match operation {
             Operation::Get => Does::Work("`get`"),
-            Operation::Put => Does::Work("`put`"),
-            Operation::Create => Does::Work("`compare_and_swap` with nothing expected"),
-            Operation::CompareAndSet => Does::Work("`compare_and_swap` on the revision of the one before"),
+            Operation::Put => Does::Less("`put`", NO_ORDER),
+            Operation::Create => Does::Less("`compare_and_swap` with nothing expected", NO_ORDER),
+            Operation::CompareAndSet => {
+                Does::Less("`compare_and_swap` on the revision of the one before", NO_ORDER)
+            }
             Operation::Update => {
                 Does::Work("`get_with_revision` and `compare_and_swap`, again on a conflict, with back-off")
             }
@@ -243,11 +256,12 @@ impl Contestant for Objects {
     fn does(&self, operation: Operation) -> Does {
         match operation {
             Operation::Get => Does::Work("`get`, and its bytes"),
-            Operation::Put => Does::Work("`put`"),
-            Operation::Create => Does::Work("`put_opts` with `PutMode::Create`"),
-            Operation::CompareAndSet => {
-                Does::Work("`put_opts` with `PutMode::Update` on the ETag of the one before")
-            }
+            Operation::Put => Does::Less("`put`", NO_MEMORY),
+            Operation::Create => Does::Less("`put_opts` with `PutMode::Create`", NO_MEMORY),
+            Operation::CompareAndSet => Does::Less(
+                "`put_opts` with `PutMode::Update` on the ETag of the one before",
+                NO_MEMORY,
+            ),
             Operation::Update => {
                 Does::Work("`get` and `PutMode::Update`, again on a conflict, with back-off")
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::engine::{Decide, Engine, Place, Versioned, put};
+use super::engine::{Decide, Engine, Place, Versioned, less, put};
 use crate::contest::{Does, Operation};
 
 const READERS: usize = 4;
@@ -82,12 +82,13 @@ impl Engine for Sqlite {
     }
 
     fn does(&self, operation: Operation) -> Does {
-        Does::Work(match operation {
+        let work = match operation {
             Operation::Get | Operation::GetMany => "SELECT of each key, prepared",
             Operation::Page => "SELECT of a range, prepared",
             Operation::Transact => "upserts in one immediate transaction, WAL, `synchronous=FULL`",
             _ => "SELECT, compare and upsert in one immediate transaction, WAL, `synchronous=FULL`",
-        })
+        };
+        less(operation, work)
     }
 
     fn get(&self, place: &Place) -> Option<Versioned> {
