@@ -49,6 +49,24 @@ impl Version {
     /// The longest text of a version, in characters.
     pub const MAX_LEN: usize = 1024;
 
+    /// The version that says `bytes`, 1 to 768 of them, for a store whose versions say more than a stamp: its text is their
+    /// base64, without padding and safe in a URL.
+    ///
+    /// # Errors
+    /// [`Error::InvalidVersion`] when there are none or too many.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        if let Ok(stamp) = bytes.try_into() {
+            return Ok(Stamp::from_bytes(stamp).into());
+        }
+        let mut text = [0; Self::MAX_LEN];
+        match URL_SAFE_NO_PAD.encode_slice(bytes, &mut text) {
+            Ok(len @ 1..) => Ok(Repr::Text(String::from_utf8_lossy(&text[..len]).into()).into()),
+            _ => Err(Error::InvalidVersion {
+                version: format!("{} bytes", bytes.len()),
+            }),
+        }
+    }
+
     /// The stamp this version is, for a store whose versions are stamps.
     ///
     /// # Errors
@@ -173,6 +191,26 @@ mod tests {
         assert_eq!(text.parse::<Version>().unwrap(), version);
         let json = serde_json::to_string(&version).unwrap();
         assert_eq!(serde_json::from_str::<Version>(&json).unwrap(), version);
+    }
+
+    #[test]
+    fn bytes_are_their_base64() {
+        let version = Version::from_bytes(&[0xfb, 0xff, 0]).unwrap();
+        assert_eq!(version.to_string(), "-_8A");
+        assert_eq!("-_8A".parse::<Version>().unwrap(), version);
+        let stamp = Stamp::from_bytes([7; Stamp::LEN]);
+        assert_eq!(Version::from_bytes(&[7; Stamp::LEN]).unwrap(), stamp.into());
+        assert_eq!(
+            Version::from_bytes(&[7; 768]).unwrap().to_string().len(),
+            Version::MAX_LEN
+        );
+        for bytes in [0, 769] {
+            let refused = Version::from_bytes(&vec![7; bytes]);
+            assert!(
+                matches!(refused, Err(Error::InvalidVersion { .. })),
+                "{bytes} bytes"
+            );
+        }
     }
 
     #[test]

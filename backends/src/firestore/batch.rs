@@ -66,16 +66,10 @@ impl FirestoreStore {
 
     /// The documents of these keys, which are told apart, in their order. If `locked`, in a transaction that has to be ended.
     pub(super) async fn documents(&self, keys: &[Key], parts: Parts, locked: bool) -> Result<Documents> {
-        let mut places = HashMap::with_capacity(keys.len());
-        let mut names = Vec::with_capacity(keys.len());
-        for (place, key) in keys.iter().enumerate() {
-            let name = self.names.document(key);
-            places.insert(name.clone(), place);
-            names.push(name);
-        }
+        let names: Vec<String> = keys.iter().map(|key| self.names.document(key)).collect();
         let request = BatchGetDocumentsRequest {
             database: self.names.database().to_owned(),
-            documents: names,
+            documents: names.clone(),
             mask: mask(parts),
             consistency_selector: locked.then(|| {
                 ConsistencySelector::NewTransaction(TransactionOptions {
@@ -92,15 +86,31 @@ impl FirestoreStore {
             transaction: Vec::new(),
         };
         let read = to_its_end(async move {
+            // Answers mostly come in the order of the names, but need not.
+            let (mut next, mut places) = (0, None);
             let mut answers = client.batch_get_documents(request).await?.into_inner();
             while let Some(answer) = answers.message().await? {
                 if !answer.transaction.is_empty() {
                     found.transaction = answer.transaction;
                 }
-                if let Some(Answer::Found(document)) = answer.result
-                    && let Some(place) = places.get(&document.name)
-                {
-                    found.documents[*place] = Some(document);
+                let name = match &answer.result {
+                    Some(Answer::Found(document)) => &document.name,
+                    Some(Answer::Missing(name)) => name,
+                    None => continue,
+                };
+                let place = match names.get(next) {
+                    Some(expected) if expected == name => next,
+                    _ => {
+                        let places = places.get_or_insert_with(|| places_of(&names));
+                        let Some(place) = places.get(name.as_str()) else {
+                            continue;
+                        };
+                        *place
+                    }
+                };
+                next = place + 1;
+                if let Some(Answer::Found(document)) = answer.result {
+                    found.documents[place] = Some(document);
                 }
             }
             Ok(found)
@@ -146,6 +156,11 @@ impl FirestoreStore {
             })
             .collect()
     }
+}
+
+fn places_of(names: &[String]) -> HashMap<&str, usize> {
+    let names = names.iter().enumerate();
+    names.map(|(place, name)| (name.as_str(), place)).collect()
 }
 
 /// What is read of a document; `None`: all.

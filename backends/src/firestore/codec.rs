@@ -129,7 +129,7 @@ impl Identity {
         let mut bytes = Vec::with_capacity(Self::LEN + 8);
         self.write_to(&mut bytes);
         bytes.extend(hash(key).to_be_bytes());
-        URL_SAFE_NO_PAD.encode(bytes).parse()
+        Version::from_bytes(&bytes)
     }
 }
 
@@ -291,17 +291,24 @@ impl Found {
     ///
     /// # Errors
     /// [`Error::Corrupt`] when it is damaged, of another format or not ours.
-    pub(super) fn decode(key: &Key, mut document: Document, with_value: bool) -> Result<Self> {
+    pub(super) fn decode(key: &Key, document: Document, with_value: bool) -> Result<Self> {
         let corrupt = |reason: &str| corrupt(key, reason);
         let update_time = document
             .update_time
             .and_then(UpdateTime::new)
             .ok_or_else(|| corrupt("it came without its update time"))?;
-        let expires_ms = read_expiry(document.fields.get(EXPIRES)).map_err(corrupt)?;
-        let mut take = |name| document.fields.remove(name).and_then(|value| value.value_type);
-        let write = match take(WRITE) {
-            Some(ValueType::BytesValue(bytes)) => bytes,
-            _ => return Err(corrupt("it has no bytes `w`, so it is not this store's")),
+        let (mut value, mut write, mut expires) = (None, None, None);
+        for (name, field) in document.fields {
+            match name.as_str() {
+                VALUE => value = field.value_type,
+                WRITE => write = field.value_type,
+                EXPIRES => expires = Some(field),
+                _ => {}
+            }
+        }
+        let expires_ms = read_expiry(expires.as_ref()).map_err(corrupt)?;
+        let Some(ValueType::BytesValue(write)) = write else {
+            return Err(corrupt("it has no bytes `w`, so it is not this store's"));
         };
         if write.first() != Some(&FORMAT) {
             return Err(corrupt(
@@ -310,7 +317,7 @@ impl Found {
         }
         let (written, replaced) =
             read_write(&write[1..]).ok_or_else(|| corrupt("what wrote it, `w`, is not 33 or 81 bytes"))?;
-        let value = match take(VALUE) {
+        let value = match value {
             _ if !with_value => None,
             Some(ValueType::StringValue(text)) => Some(Bytes::from(text)),
             Some(ValueType::BytesValue(bytes)) => Some(Bytes::from(bytes)),

@@ -127,7 +127,7 @@ async fn what_is_missing_is_told_apart() {
 }
 
 /// A document of another program, where that of `key` would be.
-fn document(key: &statestore::Key) -> Document {
+pub(super) fn document(key: &statestore::Key) -> Document {
     Document {
         name: format!(
             "projects/canned/databases/(default)/documents/state/{}/state-items/{}",

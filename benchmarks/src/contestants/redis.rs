@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Script, Value};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, IntoConnectionInfo, Script, Value};
 
 use super::back_off;
 use crate::contest::{Contestant, Does, Operation, next};
@@ -202,7 +203,10 @@ impl Contestant for ByHand {
 }
 
 pub(super) async fn connect(url: &str) -> MultiplexedConnection {
-    let client = Client::open(url).expect("a URL");
+    // As the store, and as most clients do by themselves: without it, what is sent waits for the answer to what was.
+    let tcp = TcpSettings::default().set_nodelay(true);
+    let info = url.into_connection_info().expect("a URL");
+    let client = Client::open(info.set_tcp_settings(tcp)).expect("a URL");
     client
         .get_multiplexed_async_connection()
         .await
