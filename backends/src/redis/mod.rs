@@ -323,13 +323,16 @@ impl RedisStore {
             return self.get_call(&keys[*at]);
         }
         let mut command = redis::cmd(command);
-        let mut slot = 0;
-        for at in group {
-            let place = self.place(&keys[*at]);
-            slot = place.slot;
-            command.arg(place.data(keys[*at].id()));
+        // Most often all are in one partition.
+        let mut place: Option<(&str, Place)> = None;
+        for key in group.iter().map(|at| &keys[*at]) {
+            let place = match &mut place {
+                Some((partition, place)) if *partition == key.partition() => place,
+                other => &mut other.insert((key.partition(), self.place(key))).1,
+            };
+            command.arg(place.data(key.id()));
         }
-        Call::command(slot, command)
+        Call::command(place.map_or(0, |(_, place)| place.slot), command)
     }
 
     /// The same as [`error`](Self::error), which names the key where it is the key's fault.
