@@ -59,8 +59,9 @@ impl Version {
             return Ok(Stamp::from_bytes(stamp).into());
         }
         let mut text = [0; Self::MAX_LEN];
-        match URL_SAFE_NO_PAD.encode_slice(bytes, &mut text) {
-            Ok(len @ 1..) => Ok(Repr::Text(String::from_utf8_lossy(&text[..len]).into()).into()),
+        let encoded = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text).unwrap_or(0);
+        match str::from_utf8(&text[..encoded]) {
+            Ok(text) if !text.is_empty() => Ok(Repr::Text(text.into()).into()),
             _ => Err(Error::InvalidVersion {
                 version: format!("{} bytes", bytes.len()),
             }),

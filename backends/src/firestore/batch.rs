@@ -6,7 +6,7 @@ use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_request::C
 use firestore::gcloud_sdk::google::firestore::v1::batch_get_documents_response::Result as Answer;
 use firestore::gcloud_sdk::google::firestore::v1::transaction_options::{Mode, ReadWrite};
 use firestore::gcloud_sdk::google::firestore::v1::{
-    BatchGetDocumentsRequest, Document, DocumentMask, GetDocumentRequest, TransactionOptions,
+    BatchGetDocumentsRequest, DocumentMask, GetDocumentRequest, TransactionOptions,
 };
 use firestore::gcloud_sdk::tonic::Code;
 use futures::stream::{self, StreamExt as _};
@@ -35,13 +35,6 @@ pub(super) enum Parts {
 impl FirestoreStore {
     /// The document of `key`, expired or not.
     pub(super) async fn find(&self, key: &Key, parts: Parts) -> Result<Option<Found>> {
-        let document = self.document(key, parts).await?;
-        document
-            .map(|document| Found::decode(key, document, parts == Parts::All))
-            .transpose()
-    }
-
-    async fn document(&self, key: &Key, parts: Parts) -> Result<Option<Document>> {
         let name = self.names.document(key);
         let request = GetDocumentRequest {
             name: name.clone(),
@@ -52,20 +45,19 @@ impl FirestoreStore {
         let context = self.context(false);
         let request = unary(request, context.timeout);
         match to_its_end(async move { client.get_document(request).await }).await {
-            Ok(document) => Ok(Some(document.into_inner())),
+            Ok(document) => Found::decode(key, document.into_inner(), parts == Parts::All).map(Some),
             Err(status) if status.code() != Code::NotFound => Err(self.failed(context, status)),
             // The document is missing, or the whole database: the words tell, and where they do not, BatchGetDocuments does.
             Err(status) if status.message().contains(&name) => Ok(None),
             Err(_) => {
-                let keys = std::slice::from_ref(key);
-                let mut documents = self.documents(keys, parts, false).await?.documents;
-                Ok(documents.pop().flatten())
+                let looked = self.documents(vec![key.clone()], parts, false).await?;
+                looked.documents.into_iter().flatten().next().transpose()
             }
         }
     }
 
     /// The documents of these keys, which are told apart, in their order. If `locked`, in a transaction that has to be ended.
-    pub(super) async fn documents(&self, keys: &[Key], parts: Parts, locked: bool) -> Result<Documents> {
+    pub(super) async fn documents(&self, keys: Vec<Key>, parts: Parts, locked: bool) -> Result<Documents> {
         let names: Vec<String> = keys.iter().map(|key| self.names.document(key)).collect();
         let request = BatchGetDocumentsRequest {
             database: self.names.database().to_owned(),
@@ -82,7 +74,7 @@ impl FirestoreStore {
         let context = self.context(false);
         let request = streamed(request, context.timeout);
         let mut found = Documents {
-            documents: vec![None; keys.len()],
+            documents: keys.iter().map(|_| None).collect(),
             transaction: Vec::new(),
         };
         let read = to_its_end(async move {
@@ -110,7 +102,9 @@ impl FirestoreStore {
                 };
                 next = place + 1;
                 if let Some(Answer::Found(document)) = answer.result {
-                    found.documents[place] = Some(document);
+                    // While the next is on its way.
+                    let read = Found::decode(&keys[place], document, parts == Parts::All);
+                    found.documents[place] = Some(read);
                 }
             }
             Ok(found)
@@ -143,15 +137,15 @@ impl FirestoreStore {
 
     /// What is under each of these keys, in their order.
     async fn get_chunk(&self, keys: Vec<Key>) -> Vec<Result<Option<Entry>>> {
-        let documents = match self.documents(&keys, Parts::All, false).await {
+        let documents = match self.documents(keys.clone(), Parts::All, false).await {
             Ok(found) => found.documents,
             Err(error) => return all_failed(keys.len(), error),
         };
         let now = self.now();
         keys.iter()
             .zip(documents)
-            .map(|(key, document)| match document {
-                Some(document) => Found::decode(key, document, true)?.into_entry(key, now),
+            .map(|(key, found)| match found {
+                Some(found) => found?.into_entry(key, now),
                 None => Ok(None),
             })
             .collect()
@@ -172,7 +166,8 @@ fn mask(parts: Parts) -> Option<DocumentMask> {
 
 /// What a read of several documents found.
 pub(super) struct Documents {
-    pub(super) documents: Vec<Option<Document>>,
+    /// By the places of the keys; `None` where none is there.
+    pub(super) documents: Vec<Option<Result<Found>>>,
     /// The transaction that was begun; empty if none was.
     pub(super) transaction: Vec<u8>,
 }

@@ -10,7 +10,6 @@ use firestore::gcloud_sdk::google::firestore::v1::value::ValueType;
 use firestore::gcloud_sdk::google::firestore::v1::{
     Cursor, Document, PartitionQueryRequest, RunQueryRequest, StructuredQuery, Value, partition_query_request,
 };
-use firestore::gcloud_sdk::prost::Message as _;
 use firestore::gcloud_sdk::tonic::Code;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use statestore_api::backend::{ListQuery, check};
@@ -23,7 +22,7 @@ use super::codec::{self, EXPIRES, Found};
 use super::connection::{streamed, to_its_end, unary};
 use super::ids;
 
-/// A page ends early behind this many bytes, so that a thousand large values need not be in memory at once.
+/// A page ends early behind this many bytes of values, so that a thousand large values need not be in memory at once.
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The name of a document's name in a query.
@@ -36,6 +35,16 @@ struct Range {
     start: Option<Cursor>,
     /// `None`: to the last.
     end: Option<Cursor>,
+}
+
+/// What a query found.
+#[derive(Debug, Default)]
+struct FoundLines {
+    lines: Vec<Line>,
+    /// The name of the last document, if there may be more behind it.
+    last: Option<String>,
+    /// The first name that stands for no key.
+    foreign: Option<String>,
 }
 
 impl FirestoreStore {
@@ -51,31 +60,24 @@ impl FirestoreStore {
             return Ok(Page::default());
         }
         let cursor = |id: &str, before| cursor(self.names.place(partition, id), before);
-        let (documents, more) = self
+        let structured = StructuredQuery {
+            start_at: start.map(|id| cursor(id, before)),
+            end_at: ids::behind(&options.prefix).map(|id| cursor(&id, true)),
+            ..self.by_name(false, options.projection)
+        };
+        let found = self
             .query(
                 self.names.partition(partition),
-                StructuredQuery {
-                    start_at: start.map(|id| cursor(id, before)),
-                    end_at: ids::behind(&options.prefix).map(|id| cursor(&id, true)),
-                    ..self.by_name(false, options.projection)
-                },
+                structured,
                 options.page_size,
+                options.projection,
             )
             .await?;
-        let now = self.now();
-        let (mut items, mut last) = (Vec::with_capacity(documents.len()), None);
-        for document in documents {
-            let key = self
-                .names
-                .key(&document.name)
-                .ok_or_else(|| not_ours(&document.name))?;
-            last = Some(key.clone());
-            items.extend(line(key, document, options.projection, now)?);
+        if let Some(name) = found.foreign {
+            return Err(not_ours(&name));
         }
-        Ok(Page::new(
-            items,
-            last.filter(|_| more).map(|last| query.next(last.id())),
-        ))
+        let last = found.last.and_then(|name| self.names.key(&name));
+        Ok(Page::new(found.lines, last.map(|last| query.next(last.id()))))
     }
 
     pub(super) async fn scan(&self, options: ScanOptions) -> Result<Page> {
@@ -178,17 +180,10 @@ impl FirestoreStore {
             end_at: range.end.clone(),
             ..self.by_name(true, options.projection)
         };
-        let (documents, more) = self.query(self.names.root(), query, options.page_size).await?;
-        let last = documents.last().filter(|_| more).map(|last| last.name.clone());
-        let now = self.now();
-        let mut items = Vec::with_capacity(documents.len());
-        for document in documents {
-            // Another may have a collection of this name somewhere else.
-            if let Some(key) = self.names.key(&document.name) {
-                items.extend(line(key, document, options.projection, now)?);
-            }
-        }
-        Ok((items, last))
+        let found = self.query(self.names.root(), query, options.page_size, options.projection);
+        // Another may have a collection of this name somewhere else: what is foreign is passed over.
+        let found = found.await?;
+        Ok((found.lines, found.last))
     }
 
     fn by_name(&self, of_all_partitions: bool, projection: Projection) -> StructuredQuery {
@@ -217,7 +212,8 @@ impl FirestoreStore {
         parent: String,
         query: StructuredQuery,
         page_size: usize,
-    ) -> Result<(Vec<Document>, bool)> {
+        projection: Projection,
+    ) -> Result<FoundLines> {
         let request = RunQueryRequest {
             parent,
             query_type: Some(QueryType::StructuredQuery(StructuredQuery {
@@ -229,23 +225,40 @@ impl FirestoreStore {
         let mut client = self.connection.client().await?;
         let context = self.context(false);
         let request = streamed(request, context.timeout);
+        let store = self.clone();
         let answers = to_its_end(async move {
             let mut answers = client.run_query(request).await?.into_inner();
-            let (mut documents, mut bytes) = (Vec::new(), 0);
+            let (mut found, mut last, mut documents, mut bytes) = (FoundLines::default(), None, 0, 0);
             while let Some(answer) = answers.message().await? {
-                let Some(document) = answer.document else {
+                let Some(mut document) = answer.document else {
                     continue;
                 };
-                bytes += document.encoded_len();
-                documents.push(document);
+                // Each is read while the next is on its way.
+                let name = std::mem::take(&mut document.name);
+                match store.names.key(&name) {
+                    Some(key) => match line(key, document, projection, store.now()) {
+                        Ok(line) => {
+                            let entry = line.as_ref().and_then(|line| line.entry.as_ref());
+                            bytes += entry.map_or(0, |entry| entry.value.len());
+                            found.lines.extend(line);
+                        }
+                        Err(error) => return Ok(Err(error)),
+                    },
+                    None => found.foreign = found.foreign.or_else(|| Some(name.clone())),
+                }
+                last = Some(name);
+                documents += 1;
                 if bytes > PAGE_BYTES {
-                    return Ok((documents, true));
+                    break;
                 }
             }
-            let more = documents.len() >= page_size;
-            Ok((documents, more))
+            found.last = last.filter(|_| documents >= page_size || bytes > PAGE_BYTES);
+            Ok(Ok(found))
         });
-        answers.await.map_err(|status| self.failed(context, status))
+        match answers.await {
+            Ok(found) => found,
+            Err(status) => Err(self.failed(context, status)),
+        }
     }
 }
 

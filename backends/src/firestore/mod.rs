@@ -287,7 +287,7 @@ impl StateStore for FirestoreStore {
     async fn ready(&self) -> Result<()> {
         // Whether there is such an entry does not matter: that a document is missing is no error, that the database is, is one.
         let key = Key::new("statestore", "ready")?;
-        self.documents(&[key], Parts::Meta, false).await.map(drop)
+        self.documents(vec![key], Parts::Meta, false).await.map(drop)
     }
 
     async fn get(&self, key: &Key, _: GetOptions) -> Result<Option<Entry>> {

@@ -8,7 +8,6 @@ use statestore_api::backend::{Mutation, Stamp, TransactDecision, check, decide_t
 use statestore_api::{Action, Attempt, Error, Key, Precondition, Result, TransactOp, Version, WriteId};
 
 use super::FirestoreStore;
-use super::batch::Parts;
 use super::codec::{Found, Identity, UpdateTime, Written, by_stamp};
 use super::commit::{Basis, Outcome, plan, timeless};
 use super::connection::to_its_end;
@@ -193,13 +192,13 @@ impl FirestoreStore {
             if places.is_empty() {
                 continue;
             }
-            let keys: Vec<Key> = places.iter().map(|place| plan.keys[*place].clone()).collect();
+            let keys = places.iter().map(|place| plan.keys[*place].clone()).collect();
             let parts = parts_for(places.iter().map(|place| &plan.ops[*place].precondition));
-            let looked = self.documents(&keys, parts, locked).await?;
+            let looked = self.documents(keys, parts, locked).await?;
             look.transaction = looked.transaction;
-            for ((place, key), document) in places.into_iter().zip(&keys).zip(looked.documents) {
-                let Some(document) = document else { continue };
-                match Found::decode(key, document, parts == Parts::All) {
+            for (place, found) in places.into_iter().zip(looked.documents) {
+                let Some(found) = found else { continue };
+                match found {
                     Ok(found) => look.found[place] = Some(found),
                     Err(error) => {
                         self.roll_back(look.transaction).await;
