@@ -56,7 +56,8 @@ use crate::observed::{Names, Observed};
 ///
 /// # Files
 /// One store at a time has a file open. It is released soon after the last clone is dropped, not at once: until then it is
-/// [`InUse`](Error::InUse).
+/// [`InUse`](Error::InUse). With `blocking_reads=on` single keys, too, are read on tokio's blocking threads: for a slow disk, or
+/// a file on a network.
 ///
 /// Options follow behind a `?`, as in `scheme:…?name=value&name=value`. Characters with a meaning in a URL are written
 /// percent-encoded in paths and values: a space as `%20`, `#` as `%23`, `?` as `%3F`, `%` as `%25`.

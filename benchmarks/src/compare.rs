@@ -1,7 +1,10 @@
 //! Section `compare`: the crate beside what it is built on, and beside the alternatives.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
+
+use futures::FutureExt;
 
 use crate::args::{Args, Effort};
 use crate::contest::{Cell, Does, Load, Operation, Side, compare, size_name, timed};
@@ -12,7 +15,8 @@ use crate::services::Service;
 
 pub(crate) const SECTION: &str = "compare";
 
-pub(crate) async fn run(args: &Args, folder: &Path, machine: &mut Machine) -> Vec<Cell> {
+/// The rows, and the names of those that failed: one failure is not to lose the work of half an hour.
+pub(crate) async fn run(args: &Args, folder: &Path, machine: &mut Machine) -> (Vec<Cell>, Vec<String>) {
     let wanted =
         |service: &str, operation: Operation| args.wants(&format!("{SECTION}/{service}/{operation}"));
     let steps = args.services(SECTION).flat_map(|service| {
@@ -22,7 +26,7 @@ pub(crate) async fn run(args: &Args, folder: &Path, machine: &mut Machine) -> Ve
         operations.map(|operation| args.effort.loads(operation).len())
     });
     let mut progress = Progress::new(SECTION, steps.sum());
-    let mut cells = Vec::new();
+    let (mut cells, mut failed) = (Vec::new(), Vec::new());
     for name in args.services(SECTION) {
         let service = Service::start(name, folder).await;
         machine.services.push((name.to_owned(), service.version.clone()));
@@ -35,21 +39,25 @@ pub(crate) async fn run(args: &Args, folder: &Path, machine: &mut Machine) -> Ve
             .filter(|operation| wanted(name, *operation))
         {
             for (size, tasks) in args.effort.loads(operation) {
-                progress.step(&format!("{name} {operation} of {} × {tasks}", size_name(size)));
-                let cell = compare(
-                    service.name,
-                    &sides,
-                    operation,
-                    (size, tasks),
-                    args.effort.budget(name),
-                )
-                .await;
-                progress.say(&markdown::line(&cell));
-                cells.push(cell);
+                let row = format!("{name} {operation} of {} × {tasks}", size_name(size));
+                progress.step(&row);
+                let budget = args.effort.budget(name);
+                let cell = compare(service.name, &sides, operation, (size, tasks), budget);
+                match AssertUnwindSafe(cell).catch_unwind().await {
+                    Ok(cell) => {
+                        progress.say(&markdown::line(&cell));
+                        cells.push(cell);
+                    }
+                    Err(panic) if args.effort == Effort::Smoke => resume_unwind(panic),
+                    Err(_) => {
+                        progress.say(&format!("{row} failed"));
+                        failed.push(row);
+                    }
+                }
             }
         }
     }
-    cells
+    (cells, failed)
 }
 
 /// A server that compiles its code while it runs gets something to run.

@@ -56,7 +56,7 @@ async fn run(args: &Args) {
     let folder = root.join("target").join("bench");
     std::fs::create_dir_all(&folder).expect("a folder");
     let mut machine = Machine::look(&folder);
-    let comparisons = compare::run(args, &folder, &mut machine).await;
+    let (comparisons, failed) = compare::run(args, &folder, &mut machine).await;
     let (costs, connections) = costs::run(args, &folder).await;
     let layers = layers::run(args);
     let memory = memory::run(args, &folder).await;
@@ -66,6 +66,7 @@ async fn run(args: &Args) {
         command: args.command(),
         machine,
         comparisons,
+        failed,
         costs,
         connections,
         layers,

@@ -251,7 +251,7 @@ impl UpdateOptions {
         full_jitter(self.base_delay, self.max_delay, attempts.saturating_sub(2))
     }
 
-    /// Waits before the next attempt after so many that others were faster than, the last of which took `took`. Returns whether
+    /// Waits before the next attempt after so many that others were faster than; the last one's write took `took`. Returns whether
     /// it did: not after the first attempt, and not for less than a millisecond, for which it only lets other tasks go on.
     ///
     /// It is the [`delay`](Self::delay), but for `took` in place of `base_delay` where that is less: those who collided on a store
@@ -271,7 +271,7 @@ impl UpdateOptions {
 }
 
 impl Default for UpdateOptions {
-    /// 20 attempts, waits from 5 ms to 1 s: some seconds altogether.
+    /// 20 attempts, waits from 5 ms to 1 s: some seconds altogether. On a store that answers within microseconds, half a second.
     fn default() -> Self {
         Self {
             max_attempts: 20,

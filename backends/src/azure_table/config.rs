@@ -7,7 +7,7 @@ use azure_core::credentials::{Secret, TokenCredential};
 use statestore_api::{Error, Result};
 
 pub use super::auth::Credential;
-use crate::open::{self, Location, duration, scheme};
+use crate::open::{self, Location, duration, scheme, switch};
 
 /// The account and key that every emulator of Azure Storage has. They are no secret.
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
@@ -175,10 +175,7 @@ impl AzureTableConfig {
             match name.as_str() {
                 "client_id" => client_id = Some(value),
                 "endpoint" => config.endpoint = Some(value),
-                "emulator" => match value.parse() {
-                    Ok(on) => emulator = on,
-                    Err(_) => return refuse("`true` or `false`"),
-                },
+                "emulator" => emulator = switch(&name, Some(&value))?.unwrap_or_default(),
                 "credential" => {
                     config.credential = match value.as_str() {
                         "environment" => Credential::Environment,
@@ -529,7 +526,7 @@ mod tests {
                 "azure-table://account/app?sweep_rate=fast",
                 "a number of entities",
             ),
-            ("azure-table://account/app?emulator=yes", "`true` or `false`"),
+            ("azure-table://account/app?emulator=yes", "`on` or `off`"),
             (
                 "azure-table://account/app?emulator=true",
                 "is for Azurite's own account",

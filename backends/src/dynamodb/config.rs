@@ -274,7 +274,7 @@ mod tests {
             (
                 "//app",
                 &[("exactly_once", "yes")],
-                "`exactly_once` is `true` or `false`",
+                "`exactly_once` is `on` or `off`",
             ),
             ("//app", &[("timeout", "5")], "`timeout` is a time such as `5s`"),
             ("//app", &[("timeout", "0s")], "a time-out of zero"),

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! # The URL
-//! `dynamodb://table?region=eu-central-1`. Options: `region`, `endpoint`, `profile`, `exactly_once` (`true` or `false`),
+//! `dynamodb://table?region=eu-central-1`. Options: `region`, `endpoint`, `profile`, `exactly_once` (`on` or `off`),
 //! `timeout` and `connect_timeout` (`500ms`, `5s`), and `credentials=made-up` for DynamoDB Local. Credentials come from the
 //! SDK's default chain: the environment, the profile, the container, the function's or machine's role. (A profile that
 //! signs in through IAM Identity Center needs the feature `sso` of the crate `aws-config` in the application.) A client of the

@@ -43,9 +43,10 @@
 //! mutation is committed at once. When 256 more wait, a call waits to be let in.
 //!
 //! Reads see all that was acknowledged before they began, each in a snapshot of its own, and do not wait for writers.
-//! One key is read by the task that asks: that takes about a microsecond from memory, and what the disk takes where the
-//! system does not have the page. Pages, batches, and a value of more than 64 KiB are read on tokio's blocking threads; so is
-//! everything with [`blocking_reads`](EmbeddedOptions::blocking_reads), for files on a slow disk or on a network.
+//! One key is read by the task that asks: that takes about a microsecond from memory, and as long as the disk where the
+//! system does not have the page; a value of more than 64 KiB is checked and copied on one of tokio's blocking threads. Pages and
+//! batches are read there; so is everything with [`blocking_reads`](EmbeddedOptions::blocking_reads) (in a URL
+//! `?blocking_reads=on`), for files on a slow disk or on a network.
 //!
 //! # Crashes and failures
 //! - After a crash, a kill or a power cut, everything that was acknowledged is there, a mutation that was not acknowledged is

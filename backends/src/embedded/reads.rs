@@ -22,10 +22,12 @@ impl EmbeddedStore {
         key: &Key,
         work: impl Fn(Option<Found<'_>>, &Key, u64) -> Result<T, Stop> + Send + Sync + 'static,
     ) -> Result<T> {
-        if !self.core.options.blocking_reads
-            && let Some(answer) = self.read_at_once(key, &work)
-        {
-            return answer;
+        if !self.core.options.blocking_reads {
+            // Nothing is waited for here: a task that only reads would never let another one run.
+            tokio::task::coop::consume_budget().await;
+            if let Some(answer) = self.read_at_once(key, &work) {
+                return answer;
+            }
         }
         let key = key.clone();
         self.read(move |snapshot| work(snapshot.find(&key)?, &key, snapshot.now()))
@@ -50,11 +52,16 @@ impl EmbeddedStore {
                 found => Some(work(found, key, snapshot.now())?),
             })
         }));
-        match read {
-            Ok(Ok(done)) => done.map(Ok),
-            Ok(Err(Stop::Refused(error))) => Some(Err(error)),
-            Ok(Err(Stop::Failed(_))) | Err(_) => None,
-        }
+        let failure = match read {
+            Ok(Ok(done)) => return done.map(Ok),
+            Ok(Err(Stop::Refused(error))) => return Some(Err(error)),
+            Ok(Err(Stop::Failed(failure))) => failure,
+            Err(_) => Failure::Panicked,
+        };
+        // The next read only hears that one has failed.
+        let path = self.core.place.path.display();
+        tracing::warn!(%path, ?failure, "reading a key failed; it is tried once more");
+        None
     }
 
     pub(super) async fn read<T: Send + 'static>(

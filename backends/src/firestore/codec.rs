@@ -220,6 +220,19 @@ fn value(bytes: &Bytes) -> ValueType {
     }
 }
 
+/// The size of a document's value in bytes, as far as it came.
+pub(super) fn value_len(document: &Document) -> usize {
+    let value = document
+        .fields
+        .get(VALUE)
+        .and_then(|value| value.value_type.as_ref());
+    match value {
+        Some(ValueType::StringValue(text)) => text.len(),
+        Some(ValueType::BytesValue(bytes)) => bytes.len(),
+        _ => 0,
+    }
+}
+
 /// Whether the document of an entry, of which only `x` need be there, has not expired at `now`.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ use super::codec::{self, EXPIRES, Found};
 use super::connection::{streamed, to_its_end, unary};
 use super::ids;
 
-/// A page ends early behind this many bytes of values, so that a thousand large values need not be in memory at once.
+/// A page ends early behind this many bytes of values, live or expired, so that a thousand large values need not be in memory at once.
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The name of a document's name in a query.
@@ -228,21 +228,20 @@ impl FirestoreStore {
         let store = self.clone();
         let answers = to_its_end(async move {
             let mut answers = client.run_query(request).await?.into_inner();
-            let (mut found, mut last, mut documents, mut bytes) = (FoundLines::default(), None, 0, 0);
+            let (mut found, mut failed) = (FoundLines::default(), None);
+            let (mut last, mut documents, mut bytes) = (None, 0, 0);
             while let Some(answer) = answers.message().await? {
                 let Some(mut document) = answer.document else {
                     continue;
                 };
                 // Each is read while the next is on its way.
                 let name = std::mem::take(&mut document.name);
+                bytes += codec::value_len(&document);
                 match store.names.key(&name) {
                     Some(key) => match line(key, document, projection, store.now()) {
-                        Ok(line) => {
-                            let entry = line.as_ref().and_then(|line| line.entry.as_ref());
-                            bytes += entry.map_or(0, |entry| entry.value.len());
-                            found.lines.extend(line);
-                        }
-                        Err(error) => return Ok(Err(error)),
+                        Ok(line) => found.lines.extend(line),
+                        // The stream is read to its end all the same.
+                        Err(error) => failed = failed.or(Some(error)),
                     },
                     None => found.foreign = found.foreign.or_else(|| Some(name.clone())),
                 }
@@ -253,7 +252,7 @@ impl FirestoreStore {
                 }
             }
             found.last = last.filter(|_| documents >= page_size || bytes > PAGE_BYTES);
-            Ok(Ok(found))
+            Ok(failed.map_or(Ok(found), Err))
         });
         match answers.await {
             Ok(found) => found,

@@ -21,7 +21,7 @@ use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use statestore::EmbeddedStore;
 use statestore::embedded::EmbeddedOptions;
 use statestore::{
-    Attempt, Bytes, Clock, Error, ErrorKind, Key, ListOptions, ManualClock, Precondition, Projection,
+    Attempt, Bytes, Clock, Entry, Error, ErrorKind, Key, ListOptions, ManualClock, Precondition, Projection,
     PutOptions, Resolution, ScanOptions, StateStore, StateStoreExt, TransactOp, Ttl, Version, WriteId,
 };
 use tempfile::TempDir;

@@ -348,27 +348,34 @@ async fn what_is_not_ours_is_left_as_it_is() {
 
 #[tokio::test]
 async fn a_transaction_that_fails_lets_go_of_its_locks() {
-    let locked = BatchGetDocumentsResponse {
-        transaction: b"the lock".to_vec(),
-        result: Some(Got::Missing("whichever".to_owned())),
-        ..Default::default()
-    };
-    let canned = Canned::start([
-        Answer::message(&locked),
-        Answer::message(&CommitResponse::default()),
-    ])
-    .await;
-    let ops = vec![TransactOp::check(key("x"), Precondition::Exists)];
-    let error = canned
-        .store()
-        .transact(ops, Default::default())
-        .await
-        .unwrap_err();
-    assert_eq!(error.conflict().unwrap().op, Some(0));
-    let requests = canned.requests();
-    let methods: Vec<&str> = requests.iter().map(|(method, _)| method.as_str()).collect();
-    assert_eq!(methods, ["BatchGetDocuments", "Rollback"]);
-    let rollback =
-        firestore::gcloud_sdk::google::firestore::v1::RollbackRequest::decode(&*requests[1].1).unwrap();
-    assert_eq!(rollback.transaction, b"the lock");
+    let key = key("x");
+    // What is to be there is missing, or is no entry.
+    let missing = Got::Missing("whichever".to_owned());
+    for (got, kind) in [
+        (missing, ErrorKind::Conflict),
+        (Got::Found(document(&key)), ErrorKind::Corrupt),
+    ] {
+        let locked = BatchGetDocumentsResponse {
+            transaction: b"the lock".to_vec(),
+            result: Some(got),
+            ..Default::default()
+        };
+        let canned = Canned::start([
+            Answer::message(&locked),
+            Answer::message(&CommitResponse::default()),
+        ])
+        .await;
+        let ops = vec![TransactOp::check(key.clone(), Precondition::Exists)];
+        let error = canned.store().transact(ops, Default::default()).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        let op = (kind == ErrorKind::Conflict).then_some(0);
+        assert_eq!(error.conflict().and_then(|conflict| conflict.op), op);
+        let requests = canned.requests();
+        let methods: Vec<&str> = requests.iter().map(|(method, _)| method.as_str()).collect();
+        assert_eq!(methods, ["BatchGetDocuments", "Rollback"]);
+        let rollback =
+            firestore::gcloud_sdk::google::firestore::v1::RollbackRequest::decode(&*requests[1].1).unwrap();
+        assert_eq!(rollback.transaction, b"the lock");
+    }
 }

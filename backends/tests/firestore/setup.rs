@@ -1,6 +1,7 @@
 //! Opening, and what is set up by an explicit call.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use firestore::gcloud_sdk::google::firestore::admin::v1::UpdateFieldRequest;
 use firestore::gcloud_sdk::google::firestore::v1::run_query_request::QueryType;
@@ -15,8 +16,8 @@ use firestore::gcloud_sdk::tonic::Code;
 use firestore::{FirestoreDb, FirestoreDbOptions};
 use futures::TryStreamExt;
 use statestore::{
-    ErrorKind, FirestoreStore, GetOptions, Key, ListOptions, Projection, ScanOptions, StateStore,
-    StateStoreExt,
+    Clock, ErrorKind, FirestoreStore, GetOptions, Key, ListOptions, ManualClock, Projection, PutOptions,
+    ScanOptions, StateStore, StateStoreExt, SystemClock, Ttl,
 };
 
 use super::canned::{Answer, Canned};
@@ -207,24 +208,36 @@ async fn each_part_is_read_from_where_the_one_before_ends() {
 #[tokio::test]
 async fn a_page_of_large_values_ends_early() {
     let (config, _) = local().await;
-    let store = FirestoreStore::new(config).unwrap();
+    let clock = ManualClock::new(SystemClock.now());
+    let store = FirestoreStore::new(config).unwrap().with_clock(clock.clone());
     let first = key("00");
     let keys: Vec<Key> = (0..20)
         .map(|id| Key::new(first.partition(), format!("{id:02}")).unwrap())
         .collect();
+    let expires = PutOptions::default().with_ttl(Ttl::After(Duration::from_secs(60)));
     for key in &keys {
-        store.create(key, vec![b'x'; 1_000_000]).await.unwrap();
+        let large = vec![b'x'; 1_000_000].into();
+        store.put(key, large, expires.clone()).await.unwrap();
     }
     let page = store
         .list_page(first.partition(), ListOptions::default())
         .await
         .unwrap();
     assert!((10..20).contains(&page.items.len()), "{}", page.items.len());
-    let rest = ListOptions::default().with_page_token(page.next.unwrap());
-    let rest = store.list_page(first.partition(), rest).await.unwrap();
+    let next = ListOptions::default().with_page_token(page.next.unwrap());
+    let rest = store.list_page(first.partition(), next.clone()).await.unwrap();
     let all = page.items.iter().chain(&rest.items).map(|item| &item.key);
     assert!(all.eq(&keys));
     assert_eq!(rest.next, None);
+    // What has expired is as long on its way, and ends the page at the same place.
+    clock.advance(Duration::from_secs(60));
+    let expired = store
+        .list_page(first.partition(), ListOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(expired.items, []);
+    let expired = ListOptions::default().with_page_token(expired.next.unwrap());
+    assert_eq!(expired.page_token, next.page_token);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The crate `azure_data_tables` used directly, with a client that pools: the service's ETag is the version.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use azure_core_0_21::StatusCode;
 use azure_core_0_21::error::ErrorKind;
@@ -102,6 +102,8 @@ impl Pooled {
         };
         let client = reqwest_0_12::Client::builder()
             .tcp_nodelay(true)
+            // Azurite closes a connection that was idle for 5 s: what is sent on it then is lost.
+            .pool_idle_timeout(Duration::from_secs(2))
             .build()
             .expect("a client");
         let service = TableServiceClientBuilder::with_location(location, StorageCredentials::emulator())

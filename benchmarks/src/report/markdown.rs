@@ -61,6 +61,13 @@ pub(crate) fn text(report: &Report, title: &str, plots: &[Plot], folder: &str) -
         let _ = writeln!(text, "Services: {}.\n", services.join("; "));
     }
     tables::comparisons(&mut text, &report.comparisons, plots, folder);
+    if !report.failed.is_empty() {
+        let _ = writeln!(
+            text,
+            "Rows that failed, and are missing above: {}.\n",
+            report.failed.join("; ")
+        );
+    }
     tables::costs(&mut text, &report.costs, &report.connections);
     tables::layers(&mut text, &report.layers);
     tables::memory(&mut text, &report.memory);

@@ -23,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) command: String,
     pub(crate) machine: Machine,
     pub(crate) comparisons: Vec<Cell>,
+    /// The rows that failed.
+    pub(crate) failed: Vec<String>,
     pub(crate) costs: Vec<Cost>,
     pub(crate) connections: Vec<Connections>,
     pub(crate) layers: Vec<Call>,

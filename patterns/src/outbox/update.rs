@@ -47,9 +47,9 @@ where
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let began = Instant::now();
             let before = self.read(&[key, &next]).await?;
             let (returned, ops) = self.decide(key, &next, &before, &mut change)?;
+            let began = Instant::now();
             let error = match self.write(ops).await {
                 Ok(()) => return Ok(returned),
                 Err(error) => error,
@@ -78,7 +78,6 @@ where
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let began = Instant::now();
             let before = self.read(&[key, &next, &mark]).await?;
             if let Some(done) = before.of(&mark) {
                 return Ok(marks.decode(&mark, &done.value)?);
@@ -90,6 +89,7 @@ where
                 TransactOp::put_expiring(mark.clone(), value, Ttl::After(self.retention))
                     .when(Precondition::Absent),
             );
+            let began = Instant::now();
             let error = match self.write(ops).await {
                 Ok(()) => return Ok(returned),
                 Err(error) => error,
