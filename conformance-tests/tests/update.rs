@@ -1,5 +1,7 @@
 //! What an update asks of its store when others are faster.
 
+#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
