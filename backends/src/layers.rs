@@ -65,6 +65,7 @@ impl Layers {
         let policy = policy
             .with_max_attempts(attempts.unwrap_or(policy.max_attempts))
             .with_budget(budget.unwrap_or(policy.budget))
+            .with_attempt_limit(attempt)
             .with_deadline(deadline.unwrap_or(policy.deadline.max(attempt)));
         Ok(Self {
             attempt,
@@ -124,7 +125,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let expected = Layers {
             attempt: seconds(12),
-            retry: Some(RetryPolicy::default()),
+            retry: Some(RetryPolicy::default().with_attempt_limit(seconds(12))),
         };
         assert_eq!(found, expected);
         assert_eq!(layers("retry=on").unwrap().0, expected);
@@ -149,7 +150,8 @@ mod tests {
         let policy = RetryPolicy::default()
             .with_max_attempts(3)
             .with_budget(7)
-            .with_deadline(Duration::from_secs(9));
+            .with_deadline(Duration::from_secs(9))
+            .with_attempt_limit(found.attempt);
         assert_eq!(found.retry, Some(policy));
     }
 

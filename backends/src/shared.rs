@@ -47,12 +47,9 @@ where
     {
         let making = {
             let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_over = |making: &Making<T, E>| {
-                let made = making.peek();
-                made.is_some_and(|made| !made.as_ref().is_ok_and(&usable))
-            };
-            match &*place {
-                Some(making) if !is_over(making) => making.clone(),
+            match place.as_ref().map(|making| (making, making.peek())) {
+                Some((_, Some(Ok(made)))) if usable(made) => return Ok(made.clone()),
+                Some((making, None)) => making.clone(),
                 _ => {
                     let task = tokio::spawn(make());
                     let making = async { task.await.unwrap_or_else(|_| Err(CutShort.into())) };

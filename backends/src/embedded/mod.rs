@@ -44,7 +44,7 @@
 //!
 //! Reads see all that was acknowledged before they began, each in a snapshot of its own, and do not wait for writers.
 //! One key is read by the task that asks: that takes about a microsecond from memory, and as long as the disk where the
-//! system does not have the page; a value of more than 64 KiB is checked and copied on one of tokio's blocking threads. Pages and
+//! system does not have the page; a value of more than 256 KiB is checked and copied on one of tokio's blocking threads. Pages and
 //! batches are read there; so is everything with [`blocking_reads`](EmbeddedOptions::blocking_reads) (in a URL
 //! `?blocking_reads=on`), for files on a slow disk or on a network.
 //!

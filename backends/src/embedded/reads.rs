@@ -13,7 +13,7 @@ use super::tables::{Found, Snapshot};
 use super::writer::{Job, State};
 
 /// The largest entry that is read at once, in bytes.
-const AT_ONCE: usize = 64 << 10;
+const AT_ONCE: usize = 256 << 10;
 
 impl EmbeddedStore {
     /// Reads one key and lets `work` say what of it is wanted: at once where that is quick, on a blocking thread else.

@@ -21,12 +21,27 @@ pub(super) const SLOTS: u16 = 16384;
 /// The slot of a hash tag: CRC16 (XMODEM) of it.
 pub(super) fn slot(tag: &[u8]) -> u16 {
     let crc = tag.iter().fold(0_u16, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
-            (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 }
-        })
+        let [high, low] = crc.to_be_bytes();
+        CRC_OF_BYTE[usize::from(high ^ byte)] ^ (u16::from(low) << 8)
     });
     crc % SLOTS
 }
+
+const CRC_OF_BYTE: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte: u16 = 0;
+    while byte < 256 {
+        let mut crc = byte << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 };
+            bit += 1;
+        }
+        table[byte as usize] = crc;
+        byte += 1;
+    }
+    table
+};
 
 /// Where a partition lies.
 ///

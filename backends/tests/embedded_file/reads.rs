@@ -48,11 +48,11 @@ fn large_values_and_slow_disks_wait_for_a_blocking_thread() {
             let place = Place::new();
             let url = format!("file:{}?blocking_reads={blocking}", place.path().display());
             let store = statestore::open(&url).await.unwrap();
-            for (n, size) in [0, 1, 60_000, 70_000, 3_000_000].into_iter().enumerate() {
+            for (n, size) in [0, 1, 250_000, 300_000, 3_000_000].into_iter().enumerate() {
                 let value = Bytes::from(vec![7; size]);
                 let version = store.create(&key(n), value.clone()).await.unwrap();
                 let (waits, entry) = read(&*store, &key(n)).await;
-                assert_eq!(waits, blocking == "on" || size > 64 << 10, "{size} bytes");
+                assert_eq!(waits, blocking == "on" || size > 256 << 10, "{size} bytes");
                 assert_eq!(
                     (entry.value == value, entry.version),
                     (true, version),

@@ -132,7 +132,7 @@ impl Contestant for Crate {
     }
 
     fn max_value(&self) -> usize {
-        1_000_000
+        1018 * 1024
     }
 
     fn key(&self, partition: &str, id: &str) -> Place {

@@ -15,12 +15,14 @@ static ALLOCATOR: allocator::Counting = allocator::Counting;
 /// The store with these layers around it. A further layer is one line here, and its name in `layers.rs` of the benchmarks.
 fn store(layers: &str) -> Arc<dyn StateStore> {
     let store = MemoryStore::new();
-    let timeout = Timeout::new(store.clone(), Duration::from_secs(12));
+    let limit = Duration::from_secs(12);
+    let timeout = Timeout::new(store.clone(), limit);
+    let policy = RetryPolicy::default().with_attempt_limit(limit);
     match layers {
         "none" => Arc::new(store),
         "Timeout" => Arc::new(timeout),
-        "Retry(Timeout)" => Arc::new(Retry::new(timeout, RetryPolicy::default())),
-        "Observe(Retry(Timeout))" => Arc::new(Observe::new(Retry::new(timeout, RetryPolicy::default()))),
+        "Retry(Timeout)" => Arc::new(Retry::new(timeout, policy)),
+        "Observe(Retry(Timeout))" => Arc::new(Observe::new(Retry::new(timeout, policy))),
         other => panic!("no layers `{other}`"),
     }
 }

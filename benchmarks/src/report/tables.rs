@@ -277,7 +277,7 @@ pub(super) fn growth(text: &mut String, growth: &Growth, plots: &[Plot], folder:
     }
     curves(
         text,
-        "Values from 100 bytes to the limit, one task: our time and the ratio.",
+        "Values from 100 bytes to near each service's limit, one task: our time and the ratio.",
         &growth.sizes,
         |cell| size_name(cell.size),
     );

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::budget::Budget;
-use super::{RetryPolicy, retries};
+use super::{RetryPolicy, for_keys, retries};
 use crate::error::{Applied, Error, Result};
 use crate::{Attempt, WriteId};
 
@@ -20,6 +20,8 @@ pub(super) struct Call<'a> {
     limit: Duration,
     /// When that is over; `None` for a time that is never reached.
     deadline: Option<Instant>,
+    /// Up to when an attempt that begins surely ends before the deadline, by itself.
+    unwatched: Option<Instant>,
     /// Whether an attempt that is under way then is dropped.
     cut: bool,
     attempts: u32,
@@ -30,15 +32,21 @@ impl<'a> Call<'a> {
         operation: &'static str,
         policy: &'a RetryPolicy,
         budget: &'a Budget,
-        limit: Duration,
+        keys: usize,
     ) -> Self {
+        let limit = for_keys(policy.deadline, keys);
+        let deadline = Instant::now().checked_add(limit);
+        let unwatched = deadline
+            .zip(policy.attempt_limit)
+            .and_then(|(deadline, attempt)| deadline.checked_sub(for_keys(attempt, keys)));
         Self {
             operation,
             write_id: None,
             policy,
             budget,
             limit,
-            deadline: Instant::now().checked_add(limit),
+            deadline,
+            unwatched,
             cut: true,
             attempts: 0,
         }
@@ -139,6 +147,8 @@ impl<'a> Call<'a> {
     where
         A: Future<Output = Result<Option<T>>>,
     {
+        // For a transaction these are several calls, each with the time of an attempt.
+        self.unwatched = None;
         let source = match self.read_on(|| applied(id)).await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => error,
@@ -156,9 +166,16 @@ impl<'a> Call<'a> {
     pub(super) async fn attempt<F: Future>(&mut self, attempt: F) -> Option<F::Output> {
         self.attempts += 1;
         match self.deadline {
-            Some(deadline) if self.cut => tokio::time::timeout_at(deadline, attempt).await.ok(),
+            Some(deadline) if self.cut && !self.ends_in_time() => {
+                tokio::time::timeout_at(deadline, attempt).await.ok()
+            }
             _ => Some(attempt.await),
         }
+    }
+
+    /// Whether an attempt that begins now ends before the deadline, by itself.
+    fn ends_in_time(&self) -> bool {
+        self.unwatched.is_some_and(|until| Instant::now() < until)
     }
 
     /// The error of an attempt that the deadline cut off.

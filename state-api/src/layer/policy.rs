@@ -21,6 +21,9 @@ pub struct RetryPolicy {
     /// [`get_many`](crate::StateStore::get_many): for each begun 100 keys. [`sweep`](crate::StateStore::sweep) is not dropped,
     /// only not begun again.
     pub deadline: Duration,
+    /// How long an attempt takes at most, if the store inside sees to that, such as a [`Timeout`](super::Timeout); for `get_many` as there.
+    /// An attempt that has this long before the deadline ends by itself in time, so that no timer is set for it. By default nothing is known.
+    pub attempt_limit: Option<Duration>,
     /// The upper bound of the first wait; it doubles with each attempt. Each wait is random, from none to its bound. Where the
     /// service asks for a time to wait, that comes before.
     pub base_delay: Duration,
@@ -44,6 +47,13 @@ impl RetryPolicy {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The same, knowing that the store inside ends each attempt within this time.
+    #[must_use]
+    pub fn with_attempt_limit(mut self, limit: Duration) -> Self {
+        self.attempt_limit = Some(limit);
         self
     }
 
@@ -80,6 +90,7 @@ impl Default for RetryPolicy {
         Self {
             max_attempts: 20,
             deadline: Duration::from_secs(20),
+            attempt_limit: None,
             base_delay: Duration::from_millis(20),
             max_delay: Duration::from_secs(2),
             budget: 100,

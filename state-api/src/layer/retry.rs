@@ -4,9 +4,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::RetryPolicy;
 use super::budget::Budget;
 use super::call::{Call, is_transient, retry_after};
-use super::{RetryPolicy, for_keys};
 use crate::error::{Applied, Result};
 use crate::{
     Action, Capabilities, DeleteOptions, Entry, GetOptions, Key, ListOptions, Page, Precondition, PutOptions,
@@ -78,7 +78,7 @@ impl<S: StateStore> Retry<S> {
     }
 
     fn call(&self, operation: &'static str) -> Call<'_> {
-        Call::new(operation, &self.policy, &self.budget, self.policy.deadline)
+        Call::new(operation, &self.policy, &self.budget, 1)
     }
 
     /// The version that the write `id` gave `key`, if that can be told.
@@ -121,8 +121,7 @@ impl<S: StateStore> StateStore for Retry<S> {
     }
 
     async fn get_many(&self, keys: &[Key], options: GetOptions) -> Vec<Result<Option<Entry>>> {
-        let limit = for_keys(self.policy.deadline, keys.len());
-        let mut call = Call::new("get_many", &self.policy, &self.budget, limit);
+        let mut call = Call::new("get_many", &self.policy, &self.budget, keys.len());
         let Some(mut results) = call.attempt(self.store.get_many(keys, options)).await else {
             return keys.iter().map(|_| Err(call.cut_off(Applied::No))).collect();
         };

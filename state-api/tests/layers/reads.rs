@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use statestore_api::layer::{Retry, RetryPolicy};
+use statestore_api::layer::{Retry, RetryPolicy, Timeout};
 use statestore_api::{ErrorKind, ListOptions, Precondition, ScanOptions, StateStore, StateStoreExt, WriteId};
 use tokio::time::Instant;
 
@@ -127,6 +127,26 @@ async fn a_read_that_hangs_ends_with_the_deadline() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.is_retryable() && !error.may_have_applied(), "{error}");
     assert_eq!((start.elapsed(), scripted.dropped()), (Duration::from_secs(2), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_holds_where_attempts_end_by_themselves() {
+    let policy = RetryPolicy::default()
+        .with_deadline(Duration::from_millis(2_500))
+        .with_attempt_limit(Duration::from_secs(1))
+        .with_max_delay(Duration::ZERO);
+    let keys: Vec<_> = (0..150).map(|n| key(&n.to_string())).collect();
+    // A batch of more than 100 has twice the time.
+    for (keys, millis) in [(&keys[..1], 2_500), (&keys[..100], 2_500), (&keys[..], 5_000)] {
+        let scripted = Scripted::new(&[Hang; 3]);
+        let store = Timeout::new(scripted.clone(), Duration::from_secs(1));
+        let start = Instant::now();
+        let answers = Retry::new(store, policy).get_many(keys, Default::default()).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(millis));
+        assert_eq!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::Timeout);
+        // Two end by themselves, and the deadline cuts off the third.
+        assert_eq!((scripted.requests().len(), scripted.dropped()), (3, 3));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use statestore_api::{
     StateStoreExt, TransactOp, TransactOptions, Ttl, WriteId,
 };
 
-use crate::scripted::Step::{Hang, Late, Lose, Refuse};
+use crate::scripted::Step::{Hang, Late, Lose, Pass, Refuse, Slow};
 use crate::scripted::{Scripted, throttled, unanswered, unauthorized, unreachable};
 use crate::{indeterminate, key};
 
@@ -317,6 +317,35 @@ async fn a_write_whose_expiry_has_passed_meanwhile_is_looked_for() {
     let past = PutOptions::expiring(Ttl::At(clock.now()));
     let error = store.put(&key("k"), "v".into(), past).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidTtl);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_search_for_a_transaction_ends_with_the_deadline() {
+    let clock = ManualClock::new();
+    let scripted = Scripted::over(MemoryStore::with_clock(clock.clone()), &[]);
+    let second = Duration::from_secs(1);
+    let ops: Vec<_> = (0..4)
+        .map(|n| {
+            let op = TransactOp::put_expiring(key(&n.to_string()), "v", Ttl::At(clock.now() + second));
+            op.when(Precondition::Absent)
+        })
+        .collect();
+    let first = Attempt::first(WriteId::new());
+    let options = TransactOptions::default().with_attempt(first);
+    scripted.transact(ops.clone(), options.clone()).await.unwrap();
+    clock.set(clock.now() + second);
+
+    // It is refused, and each of its keys is asked for in what an attempt may take.
+    scripted.then(&[Pass, Slow(second), Slow(second), Slow(second), Slow(second)]);
+    let policy = RetryPolicy::default()
+        .with_deadline(3 * second)
+        .with_attempt_limit(second);
+    let start = tokio::time::Instant::now();
+    let store = Retry::new(scripted, policy);
+    let again = store.transact(ops, options.with_attempt(first.next()));
+    let error = again.await.unwrap_err();
+    assert_eq!(indeterminate(&error).1, Some(ErrorKind::Timeout), "{error}");
+    assert_eq!(start.elapsed(), 3 * second);
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,13 +58,12 @@ impl Settings {
     }
 }
 
-/// A connection that worked when it was last looked at. Clones share it.
-#[derive(Clone)]
+/// A connection that worked when it was last looked at.
 struct Live {
     connection: MultiplexedConnection,
     /// Set when it has broken or is not to be used again.
     closed: Arc<AtomicBool>,
-    _driver: Arc<Driver>,
+    _driver: Driver,
 }
 
 impl Live {
@@ -73,7 +72,7 @@ impl Live {
     }
 }
 
-/// The task that moves a connection's bytes; it ends with the last clone of the connection.
+/// The task that moves a connection's bytes; it ends with the connection.
 struct Driver(JoinHandle<()>);
 
 impl Drop for Driver {
@@ -94,7 +93,7 @@ impl Drop for Closes {
 /// One connection to a server, in its place: everybody who needs it while it is being made waits for the same attempt.
 pub(super) struct Lane {
     way: Arc<Way>,
-    live: Shared<Live, Failure>,
+    live: Shared<Arc<Live>, Failure>,
 }
 
 /// How to connect to a server.
@@ -117,15 +116,15 @@ impl Lane {
         }
     }
 
-    async fn live(&self) -> Result<Live, Failure> {
-        let usable = |live: &Live| !live.closed.load(Ordering::Acquire);
+    async fn live(&self) -> Result<Arc<Live>, Failure> {
+        let usable = |live: &Arc<Live>| !live.closed.load(Ordering::Acquire);
         let way = self.way.clone();
         self.live.get(usable, || async move { way.connect().await }).await
     }
 
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut live = self.live().await?;
-        match live.connection.send_packed_command(command).await {
+        let live = self.live().await?;
+        match live.connection.clone().send_packed_command(command).await {
             Ok(value) => value.extract_error().map_err(Failure::of_sent),
             Err(error) => Err(lost(&live, error)),
         }
@@ -133,9 +132,9 @@ impl Lane {
 
     /// The answers to all commands, each with its own error.
     pub(super) async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        let mut live = self.live().await?;
-        let sent = live.connection.send_packed_commands(commands, 0, commands.len());
-        match sent.await {
+        let live = self.live().await?;
+        let mut connection = live.connection.clone();
+        match connection.send_packed_commands(commands, 0, commands.len()).await {
             Ok(values) if values.len() == commands.len() => Ok(values),
             Ok(_) => Err(Failure::Strange("the server gave another number of answers")),
             Err(error) => Err(lost(&live, error)),
@@ -144,10 +143,11 @@ impl Lane {
 }
 
 impl Way {
-    async fn connect(&self) -> Result<Live, Failure> {
+    async fn connect(&self) -> Result<Arc<Live>, Failure> {
         let attempt = tokio::time::timeout(self.settings.connect_timeout, self.attempt()).await;
         attempt
             .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+            .map(Arc::new)
             .map_err(Failure::Connect)
     }
 
@@ -174,7 +174,7 @@ impl Way {
         let mut live = Live {
             connection,
             closed,
-            _driver: Arc::new(Driver(driver)),
+            _driver: Driver(driver),
         };
         // A server with too many clients says so and hangs up. Where a login or the choice of a database has not shown that
         // it is not one, this does: the first mutation would be lost in it, and might have been applied for all we know.
