@@ -58,6 +58,8 @@ mod observed;
 mod open;
 #[cfg(any(feature = "dynamodb", feature = "firestore", feature = "redis"))]
 mod shared;
+#[cfg(any(feature = "azure-table", feature = "dynamodb", feature = "firestore"))]
+mod text;
 
 #[cfg(feature = "azure-table")]
 pub mod azure_table;

@@ -9,6 +9,7 @@ use statestore_api::{Entry, Error, Key, Result, Version};
 
 use super::key;
 use super::version::{Tag, Token};
+use crate::text;
 
 pub(super) const PARTITION: &str = "PartitionKey";
 pub(super) const ROW: &str = "RowKey";
@@ -208,18 +209,19 @@ fn part_name(kind: &str, place: usize) -> String {
 
 /// The text that a value is, if it is text to look at and fits as such.
 fn as_text(value: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(value).ok()?;
-    let shows = |c: char| match c {
-        '\t' | '\n' | '\r' => true,
-        '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => false,
-        c => !c.is_control(),
-    };
-    let most = if text.is_ascii() {
-        MAX_TEXT_UNITS
+    const DELETE: u8 = 0x7f;
+    let text = text::shown(value)?;
+    let fits = if text.is_ascii() {
+        text.len() <= MAX_TEXT_UNITS && !value.contains(&DELETE)
     } else {
-        MAX_WIDE_TEXT
+        let shows = |c: char| match c {
+            '\t' | '\n' | '\r' => true,
+            '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => false,
+            c => !c.is_control(),
+        };
+        text.len() <= MAX_WIDE_TEXT && text.chars().all(shows)
     };
-    (text.len() <= most && text.chars().all(shows)).then_some(text)
+    fits.then_some(text)
 }
 
 /// The same JSON in ASCII. Azurite puts the body of a request together from its packets as text, and so breaks a character that
@@ -248,10 +250,14 @@ fn text_parts(text: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         let text = rest.take()?;
         let mut units = 0;
-        let end = text.char_indices().find_map(|(place, c)| {
-            units += c.len_utf16();
-            (units > MAX_PART_UNITS).then_some(place)
-        });
+        let end = if text.is_ascii() {
+            (text.len() > MAX_PART_UNITS).then_some(MAX_PART_UNITS)
+        } else {
+            text.char_indices().find_map(|(place, c)| {
+                units += c.len_utf16();
+                (units > MAX_PART_UNITS).then_some(place)
+            })
+        };
         let (part, tail) = text.split_at(end.unwrap_or(text.len()));
         rest = end.map(|_| tail);
         Some(part)

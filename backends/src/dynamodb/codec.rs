@@ -10,6 +10,8 @@ use bytes::Bytes;
 use statestore_api::backend::{Stamp, Stored, expiry};
 use statestore_api::{Entry, Error, Key, Result, Version, WriteId};
 
+use crate::text;
+
 pub(super) const PARTITION: &str = "pk";
 pub(super) const ID: &str = "sk";
 pub(super) const VALUE: &str = "v";
@@ -68,10 +70,9 @@ pub(super) fn key_of(item: &Item) -> Result<Key> {
 ///
 /// UTF-8 with control characters is no text to look at, and would take six bytes each on the way.
 pub(super) fn value(bytes: &Bytes) -> AttributeValue {
-    let shows = |byte: &u8| *byte >= b' ' || b"\t\n\r".contains(byte);
-    match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.iter().all(shows) => AttributeValue::S(text.to_owned()),
-        _ => AttributeValue::B(Blob::new(bytes.to_vec())),
+    match text::shown(bytes) {
+        Some(text) => AttributeValue::S(text.to_owned()),
+        None => AttributeValue::B(Blob::new(bytes.to_vec())),
     }
 }
 

@@ -12,6 +12,8 @@ use firestore::gcloud_sdk::prost_types::Timestamp;
 use statestore_api::backend::{Stamp, Stored, expiry, stable_hash};
 use statestore_api::{Entry, Error, Key, Precondition, Result, Version};
 
+use crate::text;
+
 pub(super) const VALUE: &str = "v";
 /// A byte that says the format, the write, and the one that it replaced where that is known. No condition looks into it, and a
 /// field less is less to write, for us and for Firestore.
@@ -213,10 +215,9 @@ pub(super) fn fields(
 
 /// A value: as text if it is that, so that the console shows JSON as JSON.
 fn value(bytes: &Bytes) -> ValueType {
-    let shows = |byte: &u8| *byte >= b' ' || b"\t\n\r".contains(byte);
-    match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.iter().all(shows) => ValueType::StringValue(text.to_owned()),
-        _ => ValueType::BytesValue(bytes.to_vec()),
+    match text::shown(bytes) {
+        Some(text) => ValueType::StringValue(text.to_owned()),
+        None => ValueType::BytesValue(bytes.to_vec()),
     }
 }
 
