@@ -16,11 +16,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What to put around a store.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Layers {
-    /// How long one attempt of a call may take.
-    attempt: Duration,
-    /// `None`: nothing is retried.
-    retry: Option<RetryPolicy>,
+pub(crate) enum Layers {
+    Retry(RetryPolicy),
+    /// Nothing is retried, and a call may take this long.
+    Timeout(Duration),
 }
 
 impl Layers {
@@ -61,23 +60,22 @@ impl Layers {
         }
         // Some calls are two requests.
         let attempt = connect_timeout.saturating_add(timeout.saturating_mul(2));
+        if !on {
+            return Ok(Self::Timeout(attempt));
+        }
         let policy = RetryPolicy::default();
         let policy = policy
             .with_max_attempts(attempts.unwrap_or(policy.max_attempts))
             .with_budget(budget.unwrap_or(policy.budget))
-            .with_attempt_limit(attempt)
-            .with_deadline(deadline.unwrap_or(policy.deadline.max(attempt)));
-        Ok(Self {
-            attempt,
-            retry: on.then_some(policy),
-        })
+            .with_deadline(deadline.unwrap_or(policy.deadline.max(attempt)))
+            .with_attempt_timeout(attempt);
+        Ok(Self::Retry(policy))
     }
 
     pub(crate) fn around(self, store: Arc<dyn StateStore>) -> Arc<dyn StateStore> {
-        let store = Timeout::new(store, self.attempt);
-        match self.retry {
-            Some(policy) => Arc::new(Retry::new(store, policy)),
-            None => Arc::new(store),
+        match self {
+            Self::Retry(policy) => Arc::new(Retry::new(store, policy)),
+            Self::Timeout(limit) => Arc::new(Timeout::new(store, limit)),
         }
     }
 }
@@ -123,22 +121,13 @@ mod tests {
         let (found, own) = layers("").unwrap();
         assert_eq!(own, ["5000ms", "2000ms"]);
         let seconds = Duration::from_secs;
-        let expected = Layers {
-            attempt: seconds(12),
-            retry: Some(RetryPolicy::default().with_attempt_limit(seconds(12))),
-        };
+        let expected = Layers::Retry(RetryPolicy::default().with_attempt_timeout(seconds(12)));
         assert_eq!(found, expected);
         assert_eq!(layers("retry=on").unwrap().0, expected);
 
         let (off, own) = layers("retry=off&timeout=1s").unwrap();
         assert_eq!(own, ["1s", "2000ms"]);
-        assert_eq!(
-            off,
-            Layers {
-                attempt: seconds(4),
-                retry: None
-            }
-        );
+        assert_eq!(off, Layers::Timeout(seconds(4)));
     }
 
     #[test]
@@ -146,25 +135,28 @@ mod tests {
         let query = "retry_attempts=3&retry_budget=7&retry_deadline=9s&timeout=4s&connect_timeout=500ms";
         let (found, own) = layers(query).unwrap();
         assert_eq!(own, ["4s", "500ms"]);
-        assert_eq!(found.attempt, Duration::from_millis(8_500));
         let policy = RetryPolicy::default()
             .with_max_attempts(3)
             .with_budget(7)
             .with_deadline(Duration::from_secs(9))
-            .with_attempt_limit(found.attempt);
-        assert_eq!(found.retry, Some(policy));
+            .with_attempt_timeout(Duration::from_millis(8_500));
+        assert_eq!(found, Layers::Retry(policy));
     }
 
     #[test]
     fn what_is_not_given_fits_what_is() {
+        let deadline = |layers| match layers {
+            Layers::Retry(policy) => policy.deadline,
+            Layers::Timeout(_) => panic!("retries are on"),
+        };
         // Within a short deadline there is time for a second attempt.
         let (found, own) = layers("retry_deadline=3s").unwrap();
         assert_eq!(own, ["1500ms", "1500ms"]);
-        assert_eq!(found.retry.unwrap().deadline, Duration::from_secs(3));
+        assert_eq!(deadline(found), Duration::from_secs(3));
         // A long time-out is not cut short by the deadline.
         let (found, own) = layers("timeout=30s").unwrap();
         assert_eq!(own, ["30s", "2000ms"]);
-        assert_eq!(found.retry.unwrap().deadline, Duration::from_secs(62));
+        assert_eq!(deadline(found), Duration::from_secs(62));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::observed::{Names, Observed};
 /// | `azure-table://account/appstate` | the table of this storage account; options as in the documentation of `azure_table` |
 ///
 /// # A store on a network
-/// comes with a [`Timeout`](crate::layer::Timeout) for each attempt and, around it, a [`Retry`](crate::layer::Retry): writes
+/// comes with a [`Retry`](crate::layer::Retry), which also limits the time of each attempt: writes
 /// without a condition are thus applied at least once, all others exactly once. These options are the same on each of them:
 ///
 /// | Option | Default | |

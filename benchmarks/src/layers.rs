@@ -12,7 +12,7 @@ use crate::progress::Progress;
 pub(crate) const SECTION: &str = "layers";
 
 /// From the inside out, as the program `statestore-bench-layers` knows them. What `open` puts around a store on a network is the last.
-const LAYERS: [&str; 4] = ["none", "Timeout", "Retry(Timeout)", "Observe(Retry(Timeout))"];
+const LAYERS: [&str; 4] = ["none", "Timeout", "Retry", "Observe(Retry)"];
 const OPERATIONS: [&str; 3] = ["get", "put", "compare-and-set"];
 
 /// A call through these layers.

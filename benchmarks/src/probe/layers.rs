@@ -16,13 +16,12 @@ static ALLOCATOR: allocator::Counting = allocator::Counting;
 fn store(layers: &str) -> Arc<dyn StateStore> {
     let store = MemoryStore::new();
     let limit = Duration::from_secs(12);
-    let timeout = Timeout::new(store.clone(), limit);
-    let policy = RetryPolicy::default().with_attempt_limit(limit);
+    let policy = RetryPolicy::default().with_attempt_timeout(limit);
     match layers {
         "none" => Arc::new(store),
-        "Timeout" => Arc::new(timeout),
-        "Retry(Timeout)" => Arc::new(Retry::new(timeout, policy)),
-        "Observe(Retry(Timeout))" => Arc::new(Observe::new(Retry::new(timeout, policy))),
+        "Timeout" => Arc::new(Timeout::new(store, limit)),
+        "Retry" => Arc::new(Retry::new(store, policy)),
+        "Observe(Retry)" => Arc::new(Observe::new(Retry::new(store, policy))),
         other => panic!("no layers `{other}`"),
     }
 }

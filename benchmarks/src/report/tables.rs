@@ -194,7 +194,7 @@ pub(super) fn layers(text: &mut String, calls: &[Call]) {
     }
     text.push_str(
         "## What a layer adds\nCalls of 1 KB on the store in memory, one after the other: instructions counted by valgrind's callgrind, and what \
-         is allocated. These numbers hardly differ from run to run. `Observe(Retry(Timeout))` is what `open` puts around a store on a network.\n\n",
+         is allocated. These numbers hardly differ from run to run. `Observe(Retry)` is what `open` puts around a store on a network: retries, a time-out for each attempt, and spans that nobody listens to.\n\n",
     );
     let rows = calls.iter().map(|call| {
         let bare = calls

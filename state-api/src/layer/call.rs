@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::budget::Budget;
+use super::timeout::timed_out;
 use super::{RetryPolicy, for_keys, retries};
 use crate::error::{Applied, Error, Result};
 use crate::{Attempt, WriteId};
@@ -20,8 +21,8 @@ pub(super) struct Call<'a> {
     limit: Duration,
     /// When that is over; `None` for a time that is never reached.
     deadline: Option<Instant>,
-    /// Up to when an attempt that begins surely ends before the deadline, by itself.
-    unwatched: Option<Instant>,
+    /// How long one attempt may take.
+    attempt_timeout: Option<Duration>,
     /// Whether an attempt that is under way then is dropped.
     cut: bool,
     attempts: u32,
@@ -35,18 +36,14 @@ impl<'a> Call<'a> {
         keys: usize,
     ) -> Self {
         let limit = for_keys(policy.deadline, keys);
-        let deadline = Instant::now().checked_add(limit);
-        let unwatched = deadline
-            .zip(policy.attempt_limit)
-            .and_then(|(deadline, attempt)| deadline.checked_sub(for_keys(attempt, keys)));
         Self {
             operation,
             write_id: None,
             policy,
             budget,
             limit,
-            deadline,
-            unwatched,
+            deadline: Instant::now().checked_add(limit),
+            attempt_timeout: policy.attempt_timeout.map(|timeout| for_keys(timeout, keys)),
             cut: true,
             attempts: 0,
         }
@@ -71,14 +68,14 @@ impl<'a> Call<'a> {
         F: Future<Output = Result<T>>,
     {
         loop {
-            let result = self.attempt(run()).await;
-            let error = match result {
-                Some(Err(error)) if is_transient(&error) => error,
-                Some(answer) => {
+            let error = match self.attempt(run()).await {
+                Ok(Err(error)) if is_transient(&error) => error,
+                Ok(answer) => {
                     self.answered();
                     return answer;
                 }
-                None => return Err(self.cut_off(Applied::No)),
+                Err(Cut::Attempt(after)) => timed_out(after, Applied::No),
+                Err(Cut::Deadline(_)) => return Err(self.cut_off(Applied::No)),
             };
             if self.again(&error).await.is_err() {
                 return Err(error);
@@ -103,8 +100,12 @@ impl<'a> Call<'a> {
         // Whether an attempt of this call may have been applied, or may still be.
         let mut open = false;
         loop {
-            let (error, gave_up) = match self.attempt(run(attempt)).await {
-                Some(Err(error)) if is_transient(&error) => {
+            let answer = match self.attempt(run(attempt)).await {
+                Err(Cut::Attempt(after)) => Ok(Err(timed_out(after, Applied::Maybe))),
+                answer => answer,
+            };
+            let (error, gave_up) = match answer {
+                Ok(Err(error)) if is_transient(&error) => {
                     // An attempt that surely did nothing is not counted: a precondition that fails on the next one is then known
                     // to be a conflict.
                     if error.may_have_applied() {
@@ -116,15 +117,15 @@ impl<'a> Call<'a> {
                         Err(gave_up) => (error, gave_up),
                     }
                 }
-                Some(Err(error @ Error::InvalidTtl { .. })) if attempt.is_retry() => {
+                Ok(Err(error @ Error::InvalidTtl { .. })) if attempt.is_retry() => {
                     return self.expired(id, error, applied).await;
                 }
-                Some(Err(error)) if open && !is_judgement(&error) => (error, GaveUp::Refused),
-                Some(answer) => {
+                Ok(Err(error)) if open && !is_judgement(&error) => (error, GaveUp::Refused),
+                Ok(answer) => {
                     self.answered();
                     return answer;
                 }
-                None => {
+                Err(_) => {
                     open = true;
                     let gave_up = GaveUp::Deadline(self.limit);
                     (self.cut_off(Applied::Maybe), gave_up)
@@ -148,7 +149,7 @@ impl<'a> Call<'a> {
         A: Future<Output = Result<Option<T>>>,
     {
         // For a transaction these are several calls, each with the time of an attempt.
-        self.unwatched = None;
+        self.attempt_timeout = None;
         let source = match self.read_on(|| applied(id)).await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => error,
@@ -162,29 +163,29 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Makes an attempt; `None` when the deadline comes first.
-    pub(super) async fn attempt<F: Future>(&mut self, attempt: F) -> Option<F::Output> {
+    /// Makes an attempt, unless its time is over first, or that of the call.
+    pub(super) async fn attempt<F: Future>(&mut self, attempt: F) -> Result<F::Output, Cut> {
         self.attempts += 1;
-        match self.deadline {
-            Some(deadline) if self.cut && !self.ends_in_time() => {
-                tokio::time::timeout_at(deadline, attempt).await.ok()
-            }
-            _ => Some(attempt.await),
+        if !self.cut {
+            return Ok(attempt.await);
         }
-    }
-
-    /// Whether an attempt that begins now ends before the deadline, by itself.
-    fn ends_in_time(&self) -> bool {
-        self.unwatched.is_some_and(|until| Instant::now() < until)
+        let own = self.attempt_timeout.and_then(|timeout| {
+            let end = Instant::now().checked_add(timeout)?;
+            Some((end, Cut::Attempt(timeout)))
+        });
+        let call = self
+            .deadline
+            .map(|deadline| (deadline, Cut::Deadline(self.limit)));
+        // Both at once is the call's.
+        match call.into_iter().chain(own).min_by_key(|(end, _)| *end) {
+            Some((end, cut)) => tokio::time::timeout_at(end, attempt).await.map_err(|_| cut),
+            None => Ok(attempt.await),
+        }
     }
 
     /// The error of an attempt that the deadline cut off.
     pub(super) fn cut_off(&self, applied: Applied) -> Error {
-        let error = Error::Timeout {
-            after: self.limit,
-            applied,
-            source: None,
-        };
+        let error = timed_out(self.limit, applied);
         self.give_up(&error, GaveUp::Deadline(self.limit));
         error
     }
@@ -234,6 +235,15 @@ impl<'a> Call<'a> {
             "a store's call failed and is not tried again: {gave_up}"
         );
     }
+}
+
+/// Whose time was over before an attempt's end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cut {
+    /// Its own, which was this long.
+    Attempt(Duration),
+    /// The call's, which was this long.
+    Deadline(Duration),
 }
 
 /// Why there is no further attempt.

@@ -1,23 +1,25 @@
 //! Stores around a store: each is a [`StateStore`](crate::StateStore) that forwards every method to the one inside.
 //!
-//! The order matters. [`Timeout`] limits one attempt, so it goes inside; [`Retry`] makes the attempts, so it goes outside;
-//! [`Observe`] tells of calls as their caller sees them, so it goes around both:
+//! [`Retry`] makes the attempts of a call and limits each; [`Observe`] tells of calls as their caller sees them, so it goes around it.
+//! [`Timeout`] limits a call that is one attempt, without the other two or inside of them:
 //!
 //! ```
 //! use std::time::Duration;
-//! use statestore_api::layer::{Observe, Retry, RetryPolicy, Timeout};
+//! use statestore_api::layer::{Observe, Retry, RetryPolicy};
 //! use statestore_api::{MemoryStore, StateStoreExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> statestore_api::Result<()> {
 //! let store = MemoryStore::new(); // or one on a network
-//! let policy = RetryPolicy::default().with_deadline(Duration::from_secs(3));
-//! let store = Observe::new(Retry::new(Timeout::new(store, Duration::from_secs(1)), policy));
+//! let policy = RetryPolicy::default()
+//!     .with_deadline(Duration::from_secs(3))
+//!     .with_attempt_timeout(Duration::from_secs(1));
+//! let store = Observe::new(Retry::new(store, policy));
 //!
 //! store.create(&"user-42/cart".parse()?, "one apple").await?;
 //! # Ok(()) }
 //! ```
 //!
-//! `statestore::open` puts all three around every store on a network, and `Observe` around the others. `Retry` and `Timeout` need
+//! `statestore::open` puts these two around every store on a network, and `Observe` around the others. `Retry` and `Timeout` need
 //! Tokio's timer.
 
 mod budget;

@@ -21,9 +21,9 @@ pub struct RetryPolicy {
     /// [`get_many`](crate::StateStore::get_many): for each begun 100 keys. [`sweep`](crate::StateStore::sweep) is not dropped,
     /// only not begun again.
     pub deadline: Duration,
-    /// How long an attempt takes at most, if the store inside sees to that, such as a [`Timeout`](super::Timeout); for `get_many` as there.
-    /// An attempt that has this long before the deadline ends by itself in time, so that no timer is set for it. By default nothing is known.
-    pub attempt_limit: Option<Duration>,
+    /// How long one attempt may take, after which it is dropped as by a [`Timeout`](super::Timeout), for less: both times together
+    /// are one timer. `None`, the default: as long as the deadline leaves it.
+    pub attempt_timeout: Option<Duration>,
     /// The upper bound of the first wait; it doubles with each attempt. Each wait is random, from none to its bound. Where the
     /// service asks for a time to wait, that comes before.
     pub base_delay: Duration,
@@ -50,10 +50,10 @@ impl RetryPolicy {
         self
     }
 
-    /// The same, knowing that the store inside ends each attempt within this time.
+    /// The same with this time for each attempt.
     #[must_use]
-    pub fn with_attempt_limit(mut self, limit: Duration) -> Self {
-        self.attempt_limit = Some(limit);
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = Some(timeout);
         self
     }
 
@@ -90,7 +90,7 @@ impl Default for RetryPolicy {
         Self {
             max_attempts: 20,
             deadline: Duration::from_secs(20),
-            attempt_limit: None,
+            attempt_timeout: None,
             base_delay: Duration::from_millis(20),
             max_delay: Duration::from_secs(2),
             budget: 100,

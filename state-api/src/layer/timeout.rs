@@ -65,7 +65,7 @@ impl<S: StateStore> Timeout<S> {
     }
 }
 
-fn timed_out(after: Duration, applied: Applied) -> Error {
+pub(super) fn timed_out(after: Duration, applied: Applied) -> Error {
     Error::Timeout {
         after,
         applied,

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use statestore_api::layer::{Retry, RetryPolicy, Timeout};
+use statestore_api::layer::{Retry, RetryPolicy};
 use statestore_api::{ErrorKind, ListOptions, Precondition, ScanOptions, StateStore, StateStoreExt, WriteId};
 use tokio::time::Instant;
 
 use crate::key;
-use crate::scripted::Step::{Hang, Pass, Refuse, RefuseIds};
+use crate::scripted::Step::{Hang, Pass, Refuse, RefuseIds, Slow};
 use crate::scripted::{Scripted, throttled, throttled_for_3s, unanswered, unauthorized, unreachable};
 
 #[tokio::test(start_paused = true)]
@@ -130,23 +130,39 @@ async fn a_read_that_hangs_ends_with_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_holds_where_attempts_end_by_themselves() {
+async fn attempts_that_hang_end_with_their_own_time_and_the_last_with_the_deadline() {
     let policy = RetryPolicy::default()
         .with_deadline(Duration::from_millis(2_500))
-        .with_attempt_limit(Duration::from_secs(1))
+        .with_attempt_timeout(Duration::from_secs(1))
         .with_max_delay(Duration::ZERO);
+    let start = Instant::now();
+    let scripted = Scripted::new(&[Hang, Hang]);
+    Retry::new(scripted.clone(), policy).ready().await.unwrap();
+    assert_eq!((start.elapsed(), scripted.dropped()), (Duration::from_secs(2), 2));
+
     let keys: Vec<_> = (0..150).map(|n| key(&n.to_string())).collect();
     // A batch of more than 100 has twice the time.
     for (keys, millis) in [(&keys[..1], 2_500), (&keys[..100], 2_500), (&keys[..], 5_000)] {
         let scripted = Scripted::new(&[Hang; 3]);
-        let store = Timeout::new(scripted.clone(), Duration::from_secs(1));
         let start = Instant::now();
-        let answers = Retry::new(store, policy).get_many(keys, Default::default()).await;
+        let answers = Retry::new(scripted.clone(), policy)
+            .get_many(keys, Default::default())
+            .await;
         assert_eq!(start.elapsed(), Duration::from_millis(millis));
+        assert_eq!(answers.len(), keys.len());
         assert_eq!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::Timeout);
-        // Two end by themselves, and the deadline cuts off the third.
         assert_eq!((scripted.requests().len(), scripted.dropped()), (3, 3));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_takes_its_time() {
+    let policy = RetryPolicy::default()
+        .with_deadline(Duration::from_secs(2))
+        .with_attempt_timeout(Duration::from_secs(1));
+    let scripted = Scripted::new(&[Slow(Duration::from_secs(60))]);
+    Retry::new(scripted.clone(), policy).sweep().await.unwrap();
+    assert_eq!(scripted.requests().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -320,6 +320,20 @@ async fn a_write_whose_expiry_has_passed_meanwhile_is_looked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_whose_attempt_takes_too_long_may_have_been_applied_and_is_sent_again() {
+    let scripted = Scripted::new(&[Hang, Lose(unanswered)]);
+    let policy = RetryPolicy::default().with_attempt_timeout(Duration::from_secs(1));
+    let store = Retry::new(scripted.clone(), policy);
+    store.create(&key("k"), "v").await.unwrap();
+    assert_eq!((scripted.numbers(), scripted.dropped()), (vec![0, 1, 2], 1));
+
+    scripted.then(&[Hang; 2]);
+    let store = Retry::new(scripted.clone(), policy.with_max_attempts(2));
+    let error = store.create(&key("l"), "v").await.unwrap_err();
+    assert_eq!(indeterminate(&error).1, Some(ErrorKind::Timeout));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_search_for_a_transaction_ends_with_the_deadline() {
     let clock = ManualClock::new();
     let scripted = Scripted::over(MemoryStore::with_clock(clock.clone()), &[]);
@@ -335,11 +349,12 @@ async fn the_search_for_a_transaction_ends_with_the_deadline() {
     scripted.transact(ops.clone(), options.clone()).await.unwrap();
     clock.set(clock.now() + second);
 
-    // It is refused, and each of its keys is asked for in what an attempt may take.
-    scripted.then(&[Pass, Slow(second), Slow(second), Slow(second), Slow(second)]);
+    let slow = Slow(Duration::from_millis(900));
+    // It is refused, and each of its keys is asked for in less than what an attempt may take.
+    scripted.then(&[Pass, slow, slow, slow, slow]);
     let policy = RetryPolicy::default()
         .with_deadline(3 * second)
-        .with_attempt_limit(second);
+        .with_attempt_timeout(second);
     let start = tokio::time::Instant::now();
     let store = Retry::new(scripted, policy);
     let again = store.transact(ops, options.with_attempt(first.next()));

@@ -53,7 +53,7 @@ use crate::{
 /// Values. Keys, partitions and the texts of errors, which may name a key, are told if [asked for](Self::with_keys).
 ///
 /// # Order
-/// Outermost, as in `Observe(Retry(Timeout(store)))`: a span is then a call as its caller sees it, with all its attempts.
+/// Outermost, as in `Observe(Retry(store))`: a span is then a call as its caller sees it, with all its attempts.
 /// Inside of a [`Retry`](super::Retry) each attempt is a span, and 1 attempt; both may be had.
 ///
 /// # Cost
