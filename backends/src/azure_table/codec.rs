@@ -209,17 +209,17 @@ fn part_name(kind: &str, place: usize) -> String {
 
 /// The text that a value is, if it is text to look at and fits as such.
 fn as_text(value: &[u8]) -> Option<&str> {
-    const DELETE: u8 = 0x7f;
     let text = text::shown(value)?;
+    let hidden = |c| {
+        matches!(
+            c,
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}'
+        )
+    };
     let fits = if text.is_ascii() {
-        text.len() <= MAX_TEXT_UNITS && !value.contains(&DELETE)
+        text.len() <= MAX_TEXT_UNITS && !value.contains(&0x7f)
     } else {
-        let shows = |c: char| match c {
-            '\t' | '\n' | '\r' => true,
-            '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => false,
-            c => !c.is_control(),
-        };
-        text.len() <= MAX_WIDE_TEXT && text.chars().all(shows)
+        text.len() <= MAX_WIDE_TEXT && !text.contains(hidden)
     };
     fits.then_some(text)
 }

@@ -74,8 +74,7 @@ impl<'a> Call<'a> {
                     self.answered();
                     return answer;
                 }
-                Err(Cut::Attempt(after)) => timed_out(after, Applied::No),
-                Err(Cut::Deadline(_)) => return Err(self.cut_off(Applied::No)),
+                Err(after) => timed_out(after, Applied::No),
             };
             if self.again(&error).await.is_err() {
                 return Err(error);
@@ -100,12 +99,10 @@ impl<'a> Call<'a> {
         // Whether an attempt of this call may have been applied, or may still be.
         let mut open = false;
         loop {
-            let answer = match self.attempt(run(attempt)).await {
-                Err(Cut::Attempt(after)) => Ok(Err(timed_out(after, Applied::Maybe))),
-                answer => answer,
-            };
+            let answer = self.attempt(run(attempt)).await;
+            let answer = answer.unwrap_or_else(|after| Err(timed_out(after, Applied::Maybe)));
             let (error, gave_up) = match answer {
-                Ok(Err(error)) if is_transient(&error) => {
+                Err(error) if is_transient(&error) => {
                     // An attempt that surely did nothing is not counted: a precondition that fails on the next one is then known
                     // to be a conflict.
                     if error.may_have_applied() {
@@ -117,18 +114,13 @@ impl<'a> Call<'a> {
                         Err(gave_up) => (error, gave_up),
                     }
                 }
-                Ok(Err(error @ Error::InvalidTtl { .. })) if attempt.is_retry() => {
+                Err(error @ Error::InvalidTtl { .. }) if attempt.is_retry() => {
                     return self.expired(id, error, applied).await;
                 }
-                Ok(Err(error)) if open && !is_judgement(&error) => (error, GaveUp::Refused),
-                Ok(answer) => {
+                Err(error) if open && !is_judgement(&error) => (error, GaveUp::Refused),
+                answer => {
                     self.answered();
                     return answer;
-                }
-                Err(_) => {
-                    open = true;
-                    let gave_up = GaveUp::Deadline(self.limit);
-                    (self.cut_off(Applied::Maybe), gave_up)
                 }
             };
             return Err(if open {
@@ -163,31 +155,21 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Makes an attempt, unless its time is over first, or that of the call.
-    pub(super) async fn attempt<F: Future>(&mut self, attempt: F) -> Result<F::Output, Cut> {
+    /// Makes an attempt, unless its time is over first, or that of the call: the error is how long that was.
+    pub(super) async fn attempt<F: Future>(&mut self, attempt: F) -> Result<F::Output, Duration> {
         self.attempts += 1;
         if !self.cut {
             return Ok(attempt.await);
         }
-        let own = self.attempt_timeout.and_then(|timeout| {
-            let end = Instant::now().checked_add(timeout)?;
-            Some((end, Cut::Attempt(timeout)))
-        });
-        let call = self
-            .deadline
-            .map(|deadline| (deadline, Cut::Deadline(self.limit)));
+        let own = self
+            .attempt_timeout
+            .and_then(|timeout| Some((Instant::now().checked_add(timeout)?, timeout)));
+        let call = self.deadline.map(|deadline| (deadline, self.limit));
         // Both at once is the call's.
         match call.into_iter().chain(own).min_by_key(|(end, _)| *end) {
-            Some((end, cut)) => tokio::time::timeout_at(end, attempt).await.map_err(|_| cut),
+            Some((end, after)) => tokio::time::timeout_at(end, attempt).await.map_err(|_| after),
             None => Ok(attempt.await),
         }
-    }
-
-    /// The error of an attempt that the deadline cut off.
-    pub(super) fn cut_off(&self, applied: Applied) -> Error {
-        let error = timed_out(self.limit, applied);
-        self.give_up(&error, GaveUp::Deadline(self.limit));
-        error
     }
 
     /// The store answered.
@@ -198,14 +180,17 @@ impl<'a> Call<'a> {
     /// Waits for the next attempt, if there is to be one after this error.
     pub(super) async fn again(&mut self, error: &Error) -> Result<(), GaveUp> {
         let wait = retry_after(error).saturating_add(self.policy.delay(self.attempts));
-        let in_time = match (self.deadline, Instant::now().checked_add(wait)) {
+        let now = Instant::now();
+        let in_time = |wait| match (self.deadline, now.checked_add(wait)) {
             (Some(deadline), Some(next)) => next < deadline,
             (Some(_), None) => false,
             (None, _) => true,
         };
-        let gave_up = if self.attempts >= self.policy.max_attempts {
+        // Then that is the reason, also for the last attempt.
+        let was_cut_off = self.cut && !in_time(Duration::ZERO);
+        let gave_up = if self.attempts >= self.policy.max_attempts && !was_cut_off {
             GaveUp::Attempts(self.attempts)
-        } else if !in_time {
+        } else if !in_time(wait) {
             GaveUp::Deadline(self.limit)
         } else if !self.budget.take() {
             GaveUp::Budget
@@ -235,15 +220,6 @@ impl<'a> Call<'a> {
             "a store's call failed and is not tried again: {gave_up}"
         );
     }
-}
-
-/// Whose time was over before an attempt's end.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Cut {
-    /// Its own, which was this long.
-    Attempt(Duration),
-    /// The call's, which was this long.
-    Deadline(Duration),
 }
 
 /// Why there is no further attempt.

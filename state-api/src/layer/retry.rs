@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::RetryPolicy;
 use super::budget::Budget;
-use super::call::{Call, Cut, is_transient, retry_after};
+use super::call::{Call, is_transient, retry_after};
 use super::timeout::timed_out;
 use crate::error::{Applied, Result};
 use crate::{
@@ -82,23 +82,16 @@ impl<S: StateStore> Retry<S> {
         Call::new(operation, &self.policy, &self.budget, 1)
     }
 
-    /// The answers of one attempt, and whether the call's time is over.
+    /// The answers of one attempt.
     async fn ask(
         &self,
         call: &mut Call<'_>,
         keys: &[Key],
         options: GetOptions,
-    ) -> (Vec<Result<Option<Entry>>>, bool) {
-        let (after, over) = match call.attempt(self.store.get_many(keys, options)).await {
-            Ok(answers) => return (answers, false),
-            Err(Cut::Attempt(after)) => (after, false),
-            Err(Cut::Deadline(after)) => {
-                call.cut_off(Applied::No);
-                (after, true)
-            }
-        };
-        let late = keys.iter().map(|_| Err(timed_out(after, Applied::No)));
-        (late.collect(), over)
+    ) -> Vec<Result<Option<Entry>>> {
+        let late = |after| keys.iter().map(|_| Err(timed_out(after, Applied::No))).collect();
+        let answers = call.attempt(self.store.get_many(keys, options)).await;
+        answers.unwrap_or_else(late)
     }
 
     /// The version that the write `id` gave `key`, if that can be told.
@@ -142,27 +135,25 @@ impl<S: StateStore> StateStore for Retry<S> {
 
     async fn get_many(&self, keys: &[Key], options: GetOptions) -> Vec<Result<Option<Entry>>> {
         let mut call = Call::new("get_many", &self.policy, &self.budget, keys.len());
-        let (mut results, mut over) = self.ask(&mut call, keys, options).await;
-        while !over {
+        let mut results = self.ask(&mut call, keys, options).await;
+        loop {
             let failed: Vec<usize> = (0..results.len())
                 .filter(|place| results[*place].as_ref().is_err_and(is_transient))
                 .collect();
             let errors = failed.iter().filter_map(|place| results[*place].as_ref().err());
             let Some(slowest) = errors.max_by_key(|error| retry_after(error)) else {
                 call.answered();
-                break;
+                return results;
             };
             if call.again(slowest).await.is_err() {
-                break;
+                return results;
             }
             let again: Vec<Key> = failed.iter().map(|place| keys[*place].clone()).collect();
-            let answers;
-            (answers, over) = self.ask(&mut call, &again, options).await;
+            let answers = self.ask(&mut call, &again, options).await;
             for (place, answer) in failed.into_iter().zip(answers) {
                 results[place] = answer;
             }
         }
-        results
     }
 
     async fn put(&self, key: &Key, value: Bytes, options: PutOptions) -> Result<Version> {

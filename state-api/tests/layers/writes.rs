@@ -226,19 +226,22 @@ async fn a_write_that_is_given_up_says_whether_it_may_have_been_applied() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_hangs_until_the_deadline_may_have_been_applied() {
-    let scripted = Scripted::new(&[Hang]);
     let policy = RetryPolicy::default().with_deadline(Duration::from_secs(2));
-    let error = Retry::new(scripted.clone(), policy)
-        .create(&key("k"), "v")
-        .await
-        .unwrap_err();
-    let (id, source) = indeterminate(&error);
-    assert_eq!(source, Some(ErrorKind::Timeout));
-    assert!(
-        error.to_string().contains("2s leave no time for another attempt"),
-        "{error}"
-    );
-    assert_eq!(scripted.requests()[0].attempt, Some(Attempt::first(id)));
+    // The deadline is the reason for the last attempt too.
+    for policy in [policy, policy.with_max_attempts(1)] {
+        let scripted = Scripted::new(&[Hang]);
+        let error = Retry::new(scripted.clone(), policy)
+            .create(&key("k"), "v")
+            .await
+            .unwrap_err();
+        let (id, source) = indeterminate(&error);
+        assert_eq!(source, Some(ErrorKind::Timeout));
+        assert!(
+            error.to_string().contains("2s leave no time for another attempt"),
+            "{error}"
+        );
+        assert_eq!(scripted.requests()[0].attempt, Some(Attempt::first(id)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
