@@ -93,8 +93,14 @@ impl Client {
     async fn any(&mut self, key: &Key, dice: u8) -> Result<(), String> {
         match dice {
             0..20 => self.get(key).await,
-            20..24 => self.get_many().await,
-            24..28 if self.store.capabilities().listing => self.list().await,
+            20..24 => {
+                let keys = self.any_partition();
+                self.get_many(&keys).await
+            }
+            24..28 if self.store.capabilities().listing => {
+                let keys = self.any_partition();
+                self.list(&keys).await
+            }
             24..50 => self.update(key).await,
             50..60 => self.update_from_seen(key).await,
             60..65 => self.update_from_old(key).await,
@@ -106,14 +112,24 @@ impl Client {
 
     /// The last look at everything, when all others are done.
     pub(super) async fn read_everything(&mut self) -> Result<(), String> {
-        self.get_many().await?;
+        let round = self.round.clone();
+        for keys in round.partitions() {
+            self.get_many(keys).await?;
+        }
         self.audit_until_it_succeeds().await?;
         if self.round.plan.mix == Mix::Everything {
-            for key in self.round.keys.clone() {
-                self.get(&key).await?;
+            for key in &round.keys {
+                self.get(key).await?;
             }
         }
         Ok(())
+    }
+
+    /// The keys of one partition.
+    fn any_partition(&mut self) -> Vec<Key> {
+        let mut partitions = self.round.partitions();
+        let place = self.rng.usize(..partitions.len());
+        partitions.nth(place).unwrap_or_default().to_vec()
     }
 
     /// A number that no other write has.
@@ -216,10 +232,10 @@ impl Client {
         Ok(())
     }
 
-    async fn get_many(&mut self) -> Result<(), String> {
-        let (faults, keys) = (self.faults(), self.round.keys.clone());
+    async fn get_many(&mut self, keys: &[Key]) -> Result<(), String> {
+        let faults = self.faults();
         let invocations: Vec<_> = keys.iter().map(|key| self.invoke(key, Call::Get)).collect();
-        let results = self.store.get_many(&keys, GetOptions::default()).await;
+        let results = self.store.get_many(keys, GetOptions::default()).await;
         let mut ended = Ended::Answered;
         for ((key, invocation), result) in keys.iter().zip(invocations).zip(results) {
             if let Ended::Failed = self.settle_read(key, invocation, result)? {
@@ -230,17 +246,13 @@ impl Client {
         Ok(())
     }
 
-    /// What a listing leaves out was absent at some moment of it.
-    async fn list(&mut self) -> Result<(), String> {
-        let (faults, keys) = (self.faults(), self.round.keys.clone());
+    /// Lists the partition of the keys. What a listing leaves out was absent at some moment of it.
+    async fn list(&mut self, keys: &[Key]) -> Result<(), String> {
+        let faults = self.faults();
         let invocations: Vec<_> = keys.iter().map(|key| self.invoke(key, Call::Get)).collect();
-        // In several pages, however many keys there are.
-        let options = ListOptions::default().with_page_size(self.round.keys.len().div_ceil(4).max(3));
-        let listed: Result<Vec<_>> = self
-            .store
-            .list(&self.round.partition, options)
-            .try_collect()
-            .await;
+        // In several pages.
+        let options = ListOptions::default().with_page_size(keys.len().div_ceil(4).max(3));
+        let listed: Result<Vec<_>> = self.store.list(keys[0].partition(), options).try_collect().await;
         let listed = listed.map(|items| {
             let items = items.into_iter();
             items

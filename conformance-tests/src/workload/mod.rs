@@ -230,9 +230,19 @@ struct Round {
     plan: Plan,
     environment: Arc<dyn Environment>,
     recorder: Recorder,
-    partition: String,
+    /// Those of one partition beside each other, [`PARTITION`] of each but the last.
     keys: Vec<Key>,
     bank: Bank,
+}
+
+/// How many keys of a round a partition has: what a listing or a batch is about, however many keys there are.
+const PARTITION: usize = 16;
+
+impl Round {
+    /// The keys of each partition.
+    fn partitions(&self) -> std::slice::Chunks<'_, Key> {
+        self.keys.chunks(PARTITION)
+    }
 }
 
 async fn run_round(
@@ -242,17 +252,17 @@ async fn run_round(
     report: &mut Report,
 ) -> Result<History, String> {
     // Of its own whatever the seed: a second run with it finds nothing there.
-    let partition = format!("w-{}", WriteId::new());
-    let key = |id: String| Key::new(&partition, id).map_err(|error| error.to_string());
+    let name = format!("w-{}", WriteId::new());
+    let key = |place: usize| Key::new(format!("{name}-{}", place / PARTITION), format!("k{place}"));
     let round = Arc::new(Round {
         keys: (0..plan.keys)
-            .map(|place| key(format!("k{place}")))
-            .collect::<Result<_, _>>()?,
-        bank: Bank::new(&format!("{partition}-bank")).map_err(|error| error.to_string())?,
+            .map(key)
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?,
+        bank: Bank::new(&format!("{name}-bank")).map_err(|error| error.to_string())?,
         plan: plan.clone(),
         environment: environment.clone(),
         recorder: Recorder::default(),
-        partition: partition.clone(),
     });
     let mut auditor = Client::new(round.clone(), plan.clients, number).await;
     auditor.open_accounts().await?;
