@@ -64,12 +64,17 @@ impl Key {
 
     /// A key with a part that may be empty, to mark a place in an order; never handed to a caller.
     pub(crate) fn bound(partition: &str, id: &str) -> Self {
-        let mut text = String::with_capacity(partition.len() + id.len());
-        text.push_str(partition);
-        text.push_str(id);
+        let split = partition.len();
+        // A short one is joined on the stack: a listing makes many, and each would be allocated twice.
+        let mut short = [0; 128];
+        let joined = short.get_mut(..split + id.len()).and_then(|place| {
+            place[..split].copy_from_slice(partition.as_bytes());
+            place[split..].copy_from_slice(id.as_bytes());
+            str::from_utf8(place).ok()
+        });
         Self {
-            text: text.into(),
-            split: partition.len(),
+            text: joined.map_or_else(|| [partition, id].concat().into(), Arc::from),
+            split,
         }
     }
 
@@ -181,6 +186,15 @@ mod tests {
         let (a, b) = (Key::new("a", "bc").unwrap(), Key::new("ab", "c").unwrap());
         assert_ne!(a, b);
         assert_ne!(a.cmp(&b), std::cmp::Ordering::Equal);
+    }
+
+    #[test]
+    fn keys_of_any_length_have_their_parts() {
+        for length in [1, 63, 64, 65, 127, 128, 2_000] {
+            let (partition, id) = ("é".repeat(length), "i".repeat(length));
+            let key = Key::new(&partition, &id).unwrap();
+            assert_eq!((key.partition(), key.id()), (&*partition, &*id));
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
@@ -37,13 +39,23 @@ pub struct Version {
     hint: Option<Arc<[u8]>>,
 }
 
-/// Most stores make their versions themselves: those are kept as they are, so that a read allocates nothing. A parsed
-/// text of a stamp's form is always `Stamp`, which is why equality may be derived.
+/// Most stores make their versions themselves: those are kept as they are, so that a read allocates nothing, and no store's become text
+/// before somebody asks for it. A text that is the base64 of bytes is always kept as those, and one of a stamp's as `Stamp`, which is why
+/// equality may be derived.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
     Stamp(Stamp),
+    /// Up to as many as there is room for, with zeros behind.
+    Few(u8, [u8; FEW]),
+    Bytes(Arc<[u8]>),
     Text(Arc<str>),
 }
+
+/// How many bytes are kept without an allocation.
+const FEW: usize = 62;
+
+/// How many bytes the longest text says.
+const MAX_BYTES: usize = Version::MAX_LEN / 4 * 3;
 
 impl Version {
     /// The longest text of a version, in characters.
@@ -55,16 +67,39 @@ impl Version {
     /// # Errors
     /// [`Error::InvalidVersion`] when there are none or too many.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        if let Ok(stamp) = bytes.try_into() {
-            return Ok(Stamp::from_bytes(stamp).into());
-        }
-        let mut text = [0; Self::MAX_LEN];
-        let encoded = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text).unwrap_or(0);
-        match str::from_utf8(&text[..encoded]) {
-            Ok(text) if !text.is_empty() => Ok(Repr::Text(text.into()).into()),
-            _ => Err(Error::InvalidVersion {
-                version: format!("{} bytes", bytes.len()),
+        match bytes.len() {
+            1..=MAX_BYTES => Ok(Self::of_bytes(bytes)),
+            len => Err(Error::InvalidVersion {
+                version: format!("{len} bytes"),
             }),
+        }
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
+        if let Ok(stamp) = bytes.try_into() {
+            return Stamp::from_bytes(stamp).into();
+        }
+        let mut few = [0; FEW];
+        let repr = match (u8::try_from(bytes.len()), few.get_mut(..bytes.len())) {
+            (Ok(len), Some(place)) => {
+                place.copy_from_slice(bytes);
+                Repr::Few(len, few)
+            }
+            _ => Repr::Bytes(bytes.into()),
+        };
+        repr.into()
+    }
+
+    /// The bytes that it says: those of [`from_bytes`](Self::from_bytes), or of a stamp.
+    ///
+    /// # Errors
+    /// [`Error::InvalidVersion`] when its text is no base64.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        match &self.repr {
+            Repr::Stamp(stamp) => Ok(stamp.to_bytes().to_vec().into()),
+            Repr::Few(len, bytes) => Ok(Cow::Borrowed(&bytes[..usize::from(*len)])),
+            Repr::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+            Repr::Text(text) => Err(invalid(text)),
         }
     }
 
@@ -75,7 +110,7 @@ impl Version {
     pub fn stamp(&self) -> Result<Stamp> {
         match &self.repr {
             Repr::Stamp(stamp) => Ok(*stamp),
-            Repr::Text(text) => Err(invalid(text)),
+            Repr::Few(..) | Repr::Bytes(_) | Repr::Text(_) => Err(invalid(&self.to_string())),
         }
     }
 
@@ -130,12 +165,11 @@ impl FromStr for Version {
         if text.is_empty() || text.len() > Self::MAX_LEN || !text.bytes().all(allowed) {
             return Err(invalid(text));
         }
-        let mut bytes = [0; Stamp::LEN];
+        let mut bytes = [0; MAX_BYTES];
         Ok(match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(Stamp::LEN) => Repr::Stamp(Stamp::from_bytes(bytes)),
-            _ => Repr::Text(text.into()),
-        }
-        .into())
+            Ok(len) => Self::of_bytes(&bytes[..len]),
+            Err(_) => Repr::Text(text.into()).into(),
+        })
     }
 }
 
@@ -149,12 +183,11 @@ fn invalid(text: &str) -> Error {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut base64 = |bytes: &[u8]| Base64Display::new(bytes, &URL_SAFE_NO_PAD).fmt(f);
         match &self.repr {
-            Repr::Stamp(stamp) => write!(
-                f,
-                "{}",
-                base64::display::Base64Display::new(&stamp.to_bytes(), &URL_SAFE_NO_PAD)
-            ),
+            Repr::Stamp(stamp) => base64(&stamp.to_bytes()),
+            Repr::Few(len, bytes) => base64(&bytes[..usize::from(*len)]),
+            Repr::Bytes(bytes) => base64(bytes),
             Repr::Text(text) => f.write_str(text),
         }
     }
@@ -196,10 +229,21 @@ mod tests {
 
     #[test]
     fn bytes_are_their_base64() {
+        for len in [1, 23, 25, 61, 62, 63, 255, 256, 768] {
+            let bytes: Vec<u8> = (1..=len).map(|byte| (byte % 251) as u8).collect();
+            let version = Version::from_bytes(&bytes).unwrap();
+            assert_eq!(version.bytes().unwrap(), bytes, "{len} bytes");
+            let read: Version = version.to_string().parse().unwrap();
+            assert_eq!(read, version, "{len} bytes");
+            let other = Version::from_bytes(&[&bytes[..], &[0]].concat());
+            assert!(other.is_err() || other.unwrap() != version, "{len} bytes");
+        }
         let version = Version::from_bytes(&[0xfb, 0xff, 0]).unwrap();
         assert_eq!(version.to_string(), "-_8A");
         assert_eq!("-_8A".parse::<Version>().unwrap(), version);
+        assert_eq!(version.bytes().unwrap(), &[0xfb, 0xff, 0][..]);
         let stamp = Stamp::from_bytes([7; Stamp::LEN]);
+        assert_eq!(Version::from(stamp).bytes().unwrap(), &[7; Stamp::LEN][..]);
         assert_eq!(Version::from_bytes(&[7; Stamp::LEN]).unwrap(), stamp.into());
         assert_eq!(
             Version::from_bytes(&[7; 768]).unwrap().to_string().len(),
@@ -240,6 +284,20 @@ mod tests {
         let version: Version = "W.2026-11-23T10~00".parse().unwrap();
         assert_eq!(version.to_string(), "W.2026-11-23T10~00");
         assert!(matches!(version.stamp(), Err(Error::InvalidVersion { .. })));
+        assert!(matches!(version.bytes(), Err(Error::InvalidVersion { .. })));
+    }
+
+    /// Whatever is no base64 of anything, in its last character or in its length, is kept as it is.
+    #[test]
+    fn no_two_texts_are_one_version() {
+        for (a, b) in [("-_8", "-_9"), ("AA", "AB"), ("A", "AA"), ("AAAAA", "AAAA")] {
+            let (version, other): (Version, Version) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_ne!(version, other, "{a} and {b}");
+            assert_eq!(
+                (version.to_string(), other.to_string()),
+                (a.to_owned(), b.to_owned())
+            );
+        }
     }
 
     #[test]

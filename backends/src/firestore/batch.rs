@@ -58,10 +58,9 @@ impl FirestoreStore {
 
     /// The documents of these keys, which are told apart, in their order. If `locked`, in a transaction that has to be ended.
     pub(super) async fn documents(&self, keys: Vec<Key>, parts: Parts, locked: bool) -> Result<Documents> {
-        let names: Vec<String> = keys.iter().map(|key| self.names.document(key)).collect();
         let request = BatchGetDocumentsRequest {
             database: self.names.database().to_owned(),
-            documents: names.clone(),
+            documents: keys.iter().map(|key| self.names.document(key)).collect(),
             mask: mask(parts),
             consistency_selector: locked.then(|| {
                 ConsistencySelector::NewTransaction(TransactionOptions {
@@ -76,9 +75,11 @@ impl FirestoreStore {
         let mut found = Documents {
             documents: keys.iter().map(|_| None).collect(),
             transaction: Vec::new(),
+            keys,
         };
+        let names = self.names.clone();
         let read = to_its_end(async move {
-            // Answers mostly come in the order of the names, but need not.
+            // Answers mostly come in the order of the keys, but need not.
             let (mut next, mut places) = (0, None);
             let mut answers = client.batch_get_documents(request).await?.into_inner();
             while let Some(answer) = answers.message().await? {
@@ -90,20 +91,21 @@ impl FirestoreStore {
                     Some(Answer::Missing(name)) => name,
                     None => continue,
                 };
-                let place = match names.get(next) {
-                    Some(expected) if expected == name => next,
+                let place = match found.keys.get(next) {
+                    Some(expected) if names.is_of(name, expected) => next,
                     _ => {
-                        let places = places.get_or_insert_with(|| places_of(&names));
-                        let Some(place) = places.get(name.as_str()) else {
+                        let places = places.get_or_insert_with(|| places_of(&found.keys));
+                        let key = names.key(name);
+                        let Some(place) = key.and_then(|key| places.get(&key).copied()) else {
                             continue;
                         };
-                        *place
+                        place
                     }
                 };
                 next = place + 1;
                 if let Some(Answer::Found(document)) = answer.result {
                     // While the next is on its way.
-                    let read = Found::decode(&keys[place], document, parts == Parts::All);
+                    let read = Found::decode(&found.keys[place], document, parts == Parts::All);
                     found.documents[place] = Some(read);
                 }
             }
@@ -114,47 +116,47 @@ impl FirestoreStore {
 
     pub(super) async fn get_all(&self, keys: &[Key]) -> Vec<Result<Option<Entry>>> {
         // A key that is refused does not stop the others, and each is asked for once.
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(keys.len());
         let wanted: Vec<Key> = keys
             .iter()
             .filter(|key| check::key(&self.capabilities, key).is_ok() && seen.insert(*key))
             .cloned()
             .collect();
+        // Mostly each key is there once, and they fit into one request.
+        if wanted.len() == keys.len() && (1..=CHUNK).contains(&wanted.len()) {
+            return self.get_chunk(wanted).await;
+        }
         let chunks: Vec<Vec<Result<Option<Entry>>>> = stream::iter(wanted.chunks(CHUNK).map(<[Key]>::to_vec))
             .map(|chunk| self.get_chunk(chunk))
             .buffered(CONCURRENCY)
             .collect()
             .await;
         let entries = chunks.into_iter().flatten();
-        // Mostly each key is there once.
-        if wanted.len() == keys.len() {
-            return entries.collect();
-        }
-        in_order(keys, wanted.iter().cloned().zip(entries).collect(), |key| {
+        in_order(keys, wanted.into_iter().zip(entries).collect(), |key| {
             check::key(&self.capabilities, key)
         })
     }
 
     /// What is under each of these keys, in their order.
     async fn get_chunk(&self, keys: Vec<Key>) -> Vec<Result<Option<Entry>>> {
-        let documents = match self.documents(keys.clone(), Parts::All, false).await {
-            Ok(found) => found.documents,
-            Err(error) => return all_failed(keys.len(), error),
+        let count = keys.len();
+        let found = match self.documents(keys, Parts::All, false).await {
+            Ok(found) => found,
+            Err(error) => return all_failed(count, error),
         };
         let now = self.now();
-        keys.iter()
-            .zip(documents)
-            .map(|(key, found)| match found {
-                Some(found) => found?.into_entry(key, now),
-                None => Ok(None),
-            })
-            .collect()
+        let found = found.keys.iter().zip(found.documents);
+        let entries = found.map(|(key, found)| match found {
+            Some(found) => found?.into_entry(key, now),
+            None => Ok(None),
+        });
+        entries.collect()
     }
 }
 
-fn places_of(names: &[String]) -> HashMap<&str, usize> {
-    let names = names.iter().enumerate();
-    names.map(|(place, name)| (name.as_str(), place)).collect()
+fn places_of(keys: &[Key]) -> HashMap<Key, usize> {
+    let keys = keys.iter().cloned().enumerate();
+    keys.map(|(place, key)| (key, place)).collect()
 }
 
 /// What is read of a document; `None`: all.
@@ -166,6 +168,8 @@ fn mask(parts: Parts) -> Option<DocumentMask> {
 
 /// What a read of several documents found.
 pub(super) struct Documents {
+    /// Those that were asked for.
+    keys: Vec<Key>,
     /// By the places of the keys; `None` where none is there.
     pub(super) documents: Vec<Option<Result<Found>>>,
     /// The transaction that was begun; empty if none was.

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::slice;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use firestore::gcloud_sdk::google::firestore::v1::value::ValueType;
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Value};
@@ -38,6 +37,10 @@ pub(super) const MAX_OPS: usize = 500;
 
 /// Firestore takes 10 MiB a request, in which each write has up to 2 KiB beside its key and value.
 pub(super) const MAX_TRANSACTION: usize = 10 * 1024 * 1024 - MAX_OPS * 2 * 1024;
+
+/// How long `w` is where it tells of its write alone, and where it also tells of the one that was replaced.
+const ALONE: usize = 1 + Written::LEN;
+const OVER_ANOTHER: usize = ALONE + Identity::LEN;
 
 /// How many writes that it replaced an entry remembers.
 pub(super) const REMEMBERED: usize = 1;
@@ -80,9 +83,12 @@ pub(super) struct Written {
 impl Written {
     const LEN: usize = Stamp::LEN + 8;
 
-    fn write_to(self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.stamp.to_bytes());
-        bytes.extend(self.at.to_be_bytes());
+    fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        let (stamp, at) = bytes.split_at_mut(Stamp::LEN);
+        stamp.copy_from_slice(&self.stamp.to_bytes());
+        at.copy_from_slice(&self.at.to_be_bytes());
+        bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -106,10 +112,14 @@ pub(super) struct Identity {
 impl Identity {
     const LEN: usize = 8 + Written::LEN + 8;
 
-    fn write_to(self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.update_time.0.to_be_bytes());
-        self.written.write_to(bytes);
-        bytes.extend(self.expires_ms.unwrap_or(0).to_be_bytes());
+    fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        let (update_time, rest) = bytes.split_at_mut(8);
+        let (written, expires) = rest.split_at_mut(Written::LEN);
+        update_time.copy_from_slice(&self.update_time.0.to_be_bytes());
+        written.copy_from_slice(&self.written.to_bytes());
+        expires.copy_from_slice(&self.expires_ms.unwrap_or(0).to_be_bytes());
+        bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -128,10 +138,22 @@ impl Identity {
     /// The expiry is in it, so that a condition on a version which has expired fails although Firestore could not tell; and a
     /// hash of the key, since all documents of a commit have the same update time.
     pub(super) fn version(self, key: &Key) -> Result<Version> {
-        let mut bytes = Vec::with_capacity(Self::LEN + 8);
-        self.write_to(&mut bytes);
-        bytes.extend(hash(key).to_be_bytes());
+        let mut bytes = [0; Self::LEN + 8];
+        let (identity, of_key) = bytes.split_at_mut(Self::LEN);
+        identity.copy_from_slice(&self.to_bytes());
+        of_key.copy_from_slice(&hash(key).to_be_bytes());
         Version::from_bytes(&bytes)
+    }
+
+    /// The entry that this write to `key` left.
+    ///
+    /// # Errors
+    /// None that can happen: a version of ours is one.
+    #[inline]
+    fn entry(self, key: &Key, value: Bytes) -> Result<Entry> {
+        let mut entry = Entry::new(value, self.version(key)?);
+        entry.expires_at = self.expires_ms.map(expiry::from_ms);
+        Ok(entry)
     }
 }
 
@@ -150,17 +172,16 @@ impl Token {
     /// # Errors
     /// [`Error::InvalidVersion`] when it is no version of this store.
     pub(super) fn read(version: &Version) -> Result<Self> {
-        let text = version.to_string();
         let read = || {
-            let bytes = URL_SAFE_NO_PAD.decode(&text).ok()?;
+            let bytes = version.bytes().ok()?;
             let (identity, hash) = bytes.split_last_chunk()?;
             Some(Self {
                 identity: Identity::from_bytes(identity)?,
                 hash: u64::from_be_bytes(*hash),
             })
         };
-        read().ok_or(Error::InvalidVersion {
-            version: text.clone(),
+        read().ok_or_else(|| Error::InvalidVersion {
+            version: version.to_string(),
         })
     }
 
@@ -197,11 +218,11 @@ pub(super) fn fields(
         };
         fields.insert(name.to_owned(), value);
     };
-    let mut bytes = Vec::with_capacity(1 + Written::LEN + Identity::LEN);
+    let mut bytes = Vec::with_capacity(OVER_ANOTHER);
     bytes.push(FORMAT);
-    by.write_to(&mut bytes);
+    bytes.extend(by.to_bytes());
     if let Some(replaced) = replaced {
-        replaced.write_to(&mut bytes);
+        bytes.extend(replaced.to_bytes());
     }
     set(WRITE, ValueType::BytesValue(bytes));
     if let Some(ms) = expires_ms {
@@ -271,14 +292,80 @@ fn corrupt(key: &Key, reason: &str) -> Error {
     }
 }
 
-/// The write in `w`, after its format, and the one that it replaced.
-fn read_write(bytes: &[u8]) -> Option<(Written, Option<Identity>)> {
-    let (written, replaced) = bytes.split_at_checked(Written::LEN)?;
-    let replaced = match replaced {
-        [] => None,
-        replaced => Some(Identity::from_bytes(replaced)?),
-    };
-    Some((Written::from_bytes(written)?, replaced))
+/// The fields of a document of ours.
+struct Read {
+    identity: Identity,
+    /// All of `w`.
+    write: Vec<u8>,
+    value: Option<ValueType>,
+}
+
+impl Read {
+    /// # Errors
+    /// What is wrong with it.
+    #[inline]
+    fn of(document: Document) -> Result<Self, &'static str> {
+        let update_time = document.update_time.and_then(UpdateTime::new);
+        let update_time = update_time.ok_or("it came without its update time")?;
+        let (mut value, mut write, mut expires) = (None, None, None);
+        for (name, field) in document.fields {
+            match name.as_str() {
+                VALUE => value = field.value_type,
+                WRITE => write = field.value_type,
+                EXPIRES => expires = Some(field),
+                _ => {}
+            }
+        }
+        let expires_ms = read_expiry(expires.as_ref())?;
+        let Some(ValueType::BytesValue(write)) = write else {
+            return Err("it has no bytes `w`, so it is not this store's");
+        };
+        if write.first() != Some(&FORMAT) {
+            return Err("the format in `w` is not 1: a newer release may have written it");
+        }
+        let written = match write.len() {
+            ALONE | OVER_ANOTHER => Written::from_bytes(&write[1..ALONE]),
+            _ => None,
+        };
+        Ok(Self {
+            identity: Identity {
+                update_time,
+                written: written.ok_or("what wrote it, `w`, is not 33 or 81 bytes")?,
+                expires_ms,
+            },
+            write,
+            value,
+        })
+    }
+
+    /// The write that it replaced.
+    fn replaced(&self) -> Option<Identity> {
+        Identity::from_bytes(&self.write[ALONE..])
+    }
+}
+
+/// What is in `v`.
+fn bytes_of(value: Option<ValueType>) -> Result<Bytes, &'static str> {
+    match value {
+        Some(ValueType::StringValue(text)) => Ok(text.into()),
+        Some(ValueType::BytesValue(bytes)) => Ok(bytes.into()),
+        _ => Err("its value `v` is neither text nor bytes"),
+    }
+}
+
+/// The entry of `key` in its document, if it has not expired when `now` is asked.
+///
+/// # Errors
+/// Those of [`Found::decode`].
+#[inline]
+pub(super) fn entry(key: &Key, document: Document, now: impl Fn() -> u64) -> Result<Option<Entry>> {
+    let read = Read::of(document).map_err(|reason| corrupt(key, reason))?;
+    let expires = read.identity.expires_ms;
+    if expires.is_some() && !expiry::is_live(expires, now()) {
+        return Ok(None);
+    }
+    let value = bytes_of(read.value).map_err(|reason| corrupt(key, reason))?;
+    read.identity.entry(key, value).map(Some)
 }
 
 /// A document of ours, expired or not.
@@ -286,8 +373,6 @@ fn read_write(bytes: &[u8]) -> Option<(Written, Option<Identity>)> {
 pub(super) struct Found {
     pub(super) identity: Identity,
     replaced: Option<Identity>,
-    /// The stamp of `replaced`, for those who judge by stamps.
-    replaced_stamp: Option<Stamp>,
     /// `None` when it was not asked for.
     value: Option<Bytes>,
 }
@@ -307,45 +392,14 @@ impl Found {
     /// [`Error::Corrupt`] when it is damaged, of another format or not ours.
     pub(super) fn decode(key: &Key, document: Document, with_value: bool) -> Result<Self> {
         let corrupt = |reason: &str| corrupt(key, reason);
-        let update_time = document
-            .update_time
-            .and_then(UpdateTime::new)
-            .ok_or_else(|| corrupt("it came without its update time"))?;
-        let (mut value, mut write, mut expires) = (None, None, None);
-        for (name, field) in document.fields {
-            match name.as_str() {
-                VALUE => value = field.value_type,
-                WRITE => write = field.value_type,
-                EXPIRES => expires = Some(field),
-                _ => {}
-            }
-        }
-        let expires_ms = read_expiry(expires.as_ref()).map_err(corrupt)?;
-        let Some(ValueType::BytesValue(write)) = write else {
-            return Err(corrupt("it has no bytes `w`, so it is not this store's"));
-        };
-        if write.first() != Some(&FORMAT) {
-            return Err(corrupt(
-                "the format in `w` is not 1: a newer release may have written it",
-            ));
-        }
-        let (written, replaced) =
-            read_write(&write[1..]).ok_or_else(|| corrupt("what wrote it, `w`, is not 33 or 81 bytes"))?;
-        let value = match value {
-            _ if !with_value => None,
-            Some(ValueType::StringValue(text)) => Some(Bytes::from(text)),
-            Some(ValueType::BytesValue(bytes)) => Some(Bytes::from(bytes)),
-            _ => return Err(corrupt("its value `v` is neither text nor bytes")),
-        };
+        let read = Read::of(document).map_err(corrupt)?;
         Ok(Self {
-            identity: Identity {
-                update_time,
-                written,
-                expires_ms,
+            identity: read.identity,
+            replaced: read.replaced(),
+            value: match with_value {
+                true => Some(bytes_of(read.value).map_err(corrupt)?),
+                false => None,
             },
-            replaced,
-            replaced_stamp: replaced.map(|replaced| replaced.written.stamp),
-            value,
         })
     }
 
@@ -356,7 +410,10 @@ impl Found {
     pub(super) fn stored(&self, now: u64) -> Stored<'_> {
         Stored {
             stamp: self.identity.written.stamp,
-            replaced: self.replaced_stamp.as_slice(),
+            replaced: match &self.replaced {
+                Some(replaced) => slice::from_ref(&replaced.written.stamp),
+                None => &[],
+            },
             live: self.is_live(now),
         }
     }
@@ -375,12 +432,10 @@ impl Found {
     /// None that can happen: a version of ours is one.
     pub(super) fn into_entry(self, key: &Key, now: u64) -> Result<Option<Entry>> {
         let is_live = self.is_live(now);
-        let Some(value) = self.value.filter(|_| is_live) else {
-            return Ok(None);
-        };
-        let mut entry = Entry::new(value, self.identity.version(key)?);
-        entry.expires_at = self.identity.expires_ms.map(expiry::from_ms);
-        Ok(Some(entry))
+        match self.value {
+            Some(value) if is_live => self.identity.entry(key, value).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

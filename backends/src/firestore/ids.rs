@@ -45,7 +45,11 @@ pub(super) fn encode(part: &str) -> Cow<'_, str> {
 
 /// Whether it stands for itself in both directions, as most text does.
 fn is_plain(text: &str) -> bool {
-    !text.starts_with('_') && !text.bytes().any(|byte| matches!(byte, b'.' | b'/'))
+    // To the end whatever is found, which is many bytes at once.
+    let special = text
+        .bytes()
+        .fold(false, |found, byte| found | matches!(byte, b'.' | b'/'));
+    !special && !text.starts_with('_')
 }
 
 /// The part of a key that `id` stands for; `None` when it stands for none.

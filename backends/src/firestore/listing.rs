@@ -12,13 +12,13 @@ use firestore::gcloud_sdk::google::firestore::v1::{
 };
 use firestore::gcloud_sdk::tonic::Code;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use statestore_api::backend::{ListQuery, check};
+use statestore_api::backend::{ListQuery, check, expiry};
 use statestore_api::{
-    Error, Item as Line, Key, ListOptions, Page, PageToken, Projection, Result, ScanOptions,
+    Clock, Error, Item as Line, Key, ListOptions, Page, PageToken, Projection, Result, ScanOptions,
 };
 
 use super::FirestoreStore;
-use super::codec::{self, EXPIRES, Found};
+use super::codec::{self, EXPIRES};
 use super::connection::{streamed, to_its_end, unary};
 use super::ids;
 
@@ -65,14 +65,11 @@ impl FirestoreStore {
             end_at: ids::behind(&options.prefix).map(|id| cursor(&id, true)),
             ..self.by_name(false, options.projection)
         };
-        let found = self
-            .query(
-                self.names.partition(partition),
-                structured,
-                options.page_size,
-                options.projection,
-            )
-            .await?;
+        let names = self.names.of_partition(partition);
+        let (parent, projection) = (self.names.partition(partition), options.projection);
+        let key = move |name: &str| names.key(name);
+        let found = self.query(parent, structured, options.page_size, projection, key);
+        let found = found.await?;
         if let Some(name) = found.foreign {
             return Err(not_ours(&name));
         }
@@ -180,7 +177,9 @@ impl FirestoreStore {
             end_at: range.end.clone(),
             ..self.by_name(true, options.projection)
         };
-        let found = self.query(self.names.root(), query, options.page_size, options.projection);
+        let (root, names) = (self.names.root(), self.names.clone());
+        let key = move |name: &str| names.key(name);
+        let found = self.query(root, query, options.page_size, options.projection, key);
         // Another may have a collection of this name somewhere else: what is foreign is passed over.
         let found = found.await?;
         Ok((found.lines, found.last))
@@ -206,13 +205,14 @@ impl FirestoreStore {
         }
     }
 
-    /// The first documents of a query, and whether there may be more.
+    /// The first documents of a query, whose names stand for these keys, and whether there may be more.
     async fn query(
         &self,
         parent: String,
         query: StructuredQuery,
         page_size: usize,
         projection: Projection,
+        key: impl Fn(&str) -> Option<Key> + Send + 'static,
     ) -> Result<FoundLines> {
         let request = RunQueryRequest {
             parent,
@@ -225,7 +225,7 @@ impl FirestoreStore {
         let mut client = self.connection.client().await?;
         let context = self.context(false);
         let request = streamed(request, context.timeout);
-        let store = self.clone();
+        let clock = self.clock.clone();
         let answers = to_its_end(async move {
             let mut answers = client.run_query(request).await?.into_inner();
             let (mut found, mut failed) = (FoundLines::default(), None);
@@ -237,8 +237,8 @@ impl FirestoreStore {
                 // Each is read while the next is on its way.
                 let name = std::mem::take(&mut document.name);
                 bytes += codec::value_len(&document);
-                match store.names.key(&name) {
-                    Some(key) => match line(key, document, projection, store.now()) {
+                match key(&name) {
+                    Some(key) => match line(key, document, projection, &*clock) {
                         Ok(line) => found.lines.extend(line),
                         // The stream is read to its end all the same.
                         Err(error) => failed = failed.or(Some(error)),
@@ -277,12 +277,14 @@ fn name_of(cursor: Cursor) -> Option<String> {
     }
 }
 
-fn line(key: Key, document: Document, projection: Projection, now: u64) -> Result<Option<Line>> {
+#[inline]
+fn line(key: Key, document: Document, projection: Projection, clock: &dyn Clock) -> Result<Option<Line>> {
+    let now = || expiry::to_ms(clock.now());
     if projection == Projection::Keys {
-        let live = codec::is_live(&key, &document, now)?;
+        let live = codec::is_live(&key, &document, now())?;
         return Ok(live.then(|| Line::new(key, None)));
     }
-    let entry = Found::decode(&key, document, true)?.into_entry(&key, now)?;
+    let entry = codec::entry(&key, document, now)?;
     Ok(entry.map(|entry| Line::new(key, Some(entry))))
 }
 

@@ -60,11 +60,44 @@ impl Names {
         name
     }
 
+    /// Whether that is the name of `key`'s document.
+    pub(super) fn is_of(&self, name: &str, key: &Key) -> bool {
+        let rest = || {
+            let rest = name.strip_prefix(&self.partitions)?;
+            let rest = rest.strip_prefix(&*ids::encode(key.partition()))?;
+            let rest = rest.strip_prefix('/')?.strip_prefix(&self.items)?;
+            rest.strip_prefix('/')
+        };
+        rest().is_some_and(|id| id == ids::encode(key.id()))
+    }
+
+    /// Those of one partition.
+    pub(super) fn of_partition(&self, partition: &str) -> PartitionNames {
+        PartitionNames {
+            prefix: format!("{}/{}/", self.partition(partition), self.items),
+            partition: partition.to_owned(),
+        }
+    }
+
     /// The key of a document of this store; `None` for another's.
     pub(super) fn key(&self, name: &str) -> Option<Key> {
         let (partition, rest) = name.strip_prefix(&self.partitions)?.split_once('/')?;
         let id = rest.strip_prefix(&self.items)?.strip_prefix('/')?;
         Key::new(ids::decode(partition)?, ids::decode(id)?).ok()
+    }
+}
+
+/// The names of one partition's documents, which differ in their ends alone.
+pub(super) struct PartitionNames {
+    prefix: String,
+    partition: String,
+}
+
+impl PartitionNames {
+    /// The key of a document of this partition; `None` for another.
+    pub(super) fn key(&self, name: &str) -> Option<Key> {
+        let id = name.strip_prefix(&self.prefix)?;
+        Key::new(&self.partition, ids::decode(id)?).ok()
     }
 }
 
@@ -83,6 +116,11 @@ mod tests {
             let key = Key::new(partition, id).unwrap();
             let name = names.document(&key);
             assert_eq!(name, format!("projects/p/databases/(default)/documents/{path}"));
+            assert!(names.is_of(&name, &key) && !names.is_of(&format!("{name}x"), &key));
+            let other = Key::new(partition, "other").unwrap();
+            assert!(!names.is_of(&name, &other) && !names.is_of(&names.document(&other), &key));
+            assert_eq!(names.of_partition("other").key(&name), None);
+            assert_eq!(names.of_partition(partition).key(&name), Some(key.clone()));
             assert_eq!(names.key(&name), Some(key));
         }
     }
@@ -99,6 +137,7 @@ mod tests {
         ] {
             let name = format!("projects/p/databases/(default)/documents/{path}");
             assert_eq!(names.key(&name), None, "{path}");
+            assert_eq!(names.of_partition("p").key(&name), None, "{path}");
         }
     }
 }

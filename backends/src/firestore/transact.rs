@@ -18,8 +18,6 @@ use crate::change::Change;
 struct Plan {
     /// As they were handed in.
     ops: Vec<TransactOp>,
-    /// The same with stamps in place of versions, for those who judge by stamps.
-    judged: Vec<TransactOp>,
     changes: Vec<Change>,
     keys: Vec<Key>,
     attempt: Attempt,
@@ -29,11 +27,11 @@ struct Plan {
 
 impl Plan {
     fn new(ops: Vec<TransactOp>, attempt: Attempt, now: u64) -> Result<Self> {
-        let judged = ops
-            .iter()
-            .map(|op| Ok(op.clone().when(by_stamp(&op.precondition)?)));
+        // A version that is none is found here, before anything is read under lock.
+        for op in &ops {
+            by_stamp(&op.precondition)?;
+        }
         Ok(Self {
-            judged: judged.collect::<Result<_>>()?,
             changes: ops
                 .iter()
                 .map(|op| Change::of(&op.action, now))
@@ -253,11 +251,11 @@ impl FirestoreStore {
 
 /// The versions of an earlier attempt that was applied; `None` when the conditions that were looked at hold.
 fn judge(plan: &Plan, look: &Look) -> Result<Option<Vec<Option<Version>>>> {
-    let judged: Vec<TransactOp> = look
-        .places
-        .iter()
-        .map(|place| plan.judged[*place].clone())
-        .collect();
+    let by_stamps = |place: &usize| {
+        let op = &plan.ops[*place];
+        Ok(op.clone().when(by_stamp(&op.precondition)?))
+    };
+    let judged: Vec<TransactOp> = look.places.iter().map(by_stamps).collect::<Result<_>>()?;
     let stored = |place: usize| {
         let found = look.found[look.places[place]].as_ref();
         found.map(|found| found.stored(plan.now))
