@@ -101,6 +101,7 @@ impl Effort {
         Budget {
             side: Duration::from_millis(millis),
             rounds,
+            peer_rounds: if self == Self::Full { 3 * rounds } else { rounds },
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) enum Does {
     Work(&'static str),
     /// This work, which is just what ours does: the same requests.
     Same(&'static str),
+    /// This work, which stores just what ours does, by requests of the client's own.
+    Alike(&'static str),
     /// This work, and what of ours it leaves out.
     Less(&'static str, &'static str),
     /// It cannot, and why.
@@ -23,11 +25,16 @@ impl Does {
     /// The work in words, or why it cannot.
     pub(crate) fn work(self) -> Result<String, &'static str> {
         match self {
-            Self::Work(work) => Ok(work.to_owned()),
+            Self::Work(work) | Self::Alike(work) => Ok(work.to_owned()),
             Self::Same(work) => Ok(format!("*the same work*, {work}")),
             Self::Less(work, leaves_out) => Ok(format!("{work} (*less work*, without {leaves_out})")),
             Self::Cannot(why) => Err(why),
         }
+    }
+
+    /// Whether the ratio to it is what the crate costs, and nothing else.
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Self::Same(_) | Self::Alike(_))
     }
 }
 

@@ -13,7 +13,12 @@ pub(crate) struct Budget {
     /// What all turns of one side may take together. Preparing them is not counted, but bounded as well.
     pub(crate) side: Duration,
     pub(crate) rounds: usize,
+    /// As many rounds at the most of ours beside the one that does the same work, until their ratio is known.
+    pub(crate) peer_rounds: usize,
 }
+
+/// A ratio is known when its median is, to this on either side.
+const KNOWN: f64 = 0.02;
 
 /// The quartiles of some measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -21,6 +26,8 @@ pub(crate) struct Spread {
     pub(crate) lower: f64,
     pub(crate) median: f64,
     pub(crate) upper: f64,
+    /// Where the median is with a confidence of 95 %, however the measurements are distributed: from their order alone.
+    pub(crate) median_within: (f64, f64),
 }
 
 impl Spread {
@@ -35,12 +42,28 @@ impl Spread {
             let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
             below + (above - below) * place.fract()
         };
+        // By the normal approximation of the binomial distribution; of few measurements it is the whole range.
+        let (half, margin) = (sorted.len() as f64 / 2.0, 0.98 * (sorted.len() as f64).sqrt());
+        let last = sorted.len() - 1;
+        let low = (half - margin).floor().max(1.0) as usize - 1;
+        let high = ((half + margin).ceil() as usize).min(last);
         Self {
             lower: at(0.25),
             median: at(0.5),
             upper: at(0.75),
+            median_within: (sorted[low], sorted[high]),
         }
     }
+
+    fn is_known(&self) -> bool {
+        let (low, high) = self.median_within;
+        high - low <= 2.0 * KNOWN
+    }
+}
+
+/// The times of one side by ours of the same rounds.
+fn ratio(theirs: &[f64], ours: &[f64]) -> Spread {
+    Spread::of(theirs.iter().zip(ours).map(|(theirs, ours)| theirs / ours))
 }
 
 /// What was measured of one side.
@@ -49,6 +72,8 @@ pub(crate) struct Measured {
     pub(crate) name: String,
     /// What it does for the operation.
     pub(crate) work: String,
+    /// Whether that is the same work as ours.
+    pub(crate) is_peer: bool,
     /// The time an operation takes in microseconds, all tasks together: the turn's time by its operations.
     pub(crate) micros: Spread,
     /// That time by ours of the same round: 2 is twice as slow as ours, 0.5 twice as fast. That of ours is 1.
@@ -81,14 +106,15 @@ pub(crate) async fn compare(
     let mut cannot = Vec::new();
     let mut able = Vec::new();
     for side in sides {
-        match side.does(operation, size).work() {
-            Ok(work) => able.push((side, work)),
+        let does = side.does(operation, size);
+        match does.work() {
+            Ok(work) => able.push((side, work, does.is_peer())),
             Err(why) => cannot.push((side.name().to_owned(), why)),
         }
     }
     let turn = budget.side / u32::try_from(budget.rounds).expect("few");
     let mut times = Vec::new();
-    for (side, _) in &able {
+    for (side, ..) in &able {
         times.push(
             calibrate(
                 &***side,
@@ -104,11 +130,20 @@ pub(crate) async fn compare(
         );
     }
     // The time in which preparing and all may not be done, on a machine that does something else.
-    let deadline = Instant::now() + budget.side * 4 * u32::try_from(able.len()).expect("few");
+    let mut deadline = Instant::now() + budget.side * 4 * u32::try_from(able.len()).expect("few");
     let mut rounds: Vec<Vec<f64>> = vec![Vec::new(); able.len()];
-    for round in 0..budget.rounds {
-        let mut order: Vec<usize> = (0..able.len()).collect();
-        order.rotate_left(round / 2 % able.len());
+    let peer = able.iter().position(|(_, _, is_peer)| *is_peer);
+    for round in 0..budget.rounds.max(budget.peer_rounds) {
+        if round == budget.rounds {
+            deadline = Instant::now() + budget.side * 8;
+        }
+        let mut order: Vec<usize> = match peer {
+            _ if round < budget.rounds => (0..able.len()).collect(),
+            Some(peer) if !ratio(&rounds[peer], &rounds[0]).is_known() => vec![0, peer],
+            _ => break,
+        };
+        let first = round / 2 % order.len();
+        order.rotate_left(first);
         if round % 2 == 1 {
             order.reverse();
         }
@@ -126,13 +161,17 @@ pub(crate) async fn compare(
         }
     }
     let ours = rounds.first().cloned().unwrap_or_default();
-    let sides = able.iter().zip(rounds).map(|((side, work), rounds)| Measured {
-        name: side.name().to_owned(),
-        work: work.clone(),
-        micros: Spread::of(rounds.iter().copied()),
-        ratio: Spread::of(rounds.iter().zip(&ours).map(|(theirs, ours)| theirs / ours)),
-        rounds,
-    });
+    let sides = able
+        .iter()
+        .zip(rounds)
+        .map(|((side, work, is_peer), rounds)| Measured {
+            name: side.name().to_owned(),
+            work: work.clone(),
+            is_peer: *is_peer,
+            micros: Spread::of(rounds.iter().copied()),
+            ratio: ratio(&rounds, &ours),
+            rounds,
+        });
     Cell {
         service,
         operation: operation.name(),
@@ -184,5 +223,16 @@ mod tests {
         let spread = Spread::of([1.0, 2.0]);
         assert_eq!((spread.lower, spread.median, spread.upper), (1.25, 1.5, 1.75));
         assert_eq!(Spread::of([7.0]).upper, 7.0);
+    }
+
+    #[test]
+    fn a_median_is_known_from_many_measurements() {
+        let few = Spread::of((0..5).map(f64::from));
+        assert_eq!(few.median_within, (0.0, 4.0), "the whole range");
+        // By the binomial distribution the ranks 40 to 61 have 96.5 %, 41 to 60 have 94.3 %.
+        let many = Spread::of((1..=100).map(f64::from));
+        assert_eq!(many.median_within, (40.0, 61.0));
+        assert!(Spread::of((0..33).map(|n| 1.0 + f64::from(n) / 1000.0)).is_known());
+        assert!(!Spread::of((0..33).map(|n| 1.0 + f64::from(n) / 100.0)).is_known());
     }
 }

@@ -193,8 +193,7 @@ impl Contestant for Pooled {
         };
         match self.of {
             Of::Value => Does::Less(work, "the write's id and the version that it replaced"),
-            // By requests of the client's own, so that they are not checked to be ours.
-            Of::Store => Does::Work(match operation {
+            Of::Store => Does::Alike(match operation {
                 Operation::Get => "Get Entity of all that the store keeps",
                 Operation::Put => "Insert Or Replace Entity of all that the store keeps",
                 Operation::Create => "Insert Entity of all that the store keeps",

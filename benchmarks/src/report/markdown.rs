@@ -17,7 +17,7 @@ there is no difference to speak of.
 service adds its network and its disks to both sides alike, which brings every ratio nearer to 1.
 - Ours is what `statestore::open` gives, with its retries and time-outs. Each row's work is said below its table.
 - **A column called `the store's requests` or `the store's script` does the same work**: the raw client sends what the store sends, so \
-that the ratio is what the crate costs. `the store's entities` stores the same, by requests of the client's own. Any other column is written as one would who knows that client well; where it does less work, \
+that the ratio is what the crate costs; the two of them are measured in up to three times as many rounds. `the store's entities` stores the same, by requests of the client's own. Any other column is written as one would who knows that client well; where it does less work, \
 it is said what it leaves out, and the ratio is also what that costs at the service.
 - `× 32` is 32 tasks at once on one client. Values are JSON text.
 - A dash is what the other cannot do; the reason is below the table.
@@ -60,6 +60,7 @@ pub(crate) fn text(report: &Report, title: &str, plots: &[Plot], folder: &str) -
             .collect();
         let _ = writeln!(text, "Services: {}.\n", services.join("; "));
     }
+    tables::peers(&mut text, &report.comparisons);
     tables::comparisons(&mut text, &report.comparisons, plots, folder);
     if !report.failed.is_empty() {
         let _ = writeln!(

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::markdown::{micros, ratio};
 use super::plots::Plot;
-use crate::contest::{Cell, size_name};
+use crate::contest::{Cell, Measured, Spread, size_name};
 use crate::costs::{Connections, Cost};
 use crate::growth::{Axis, Growth};
 use crate::layers::Call;
@@ -41,6 +41,68 @@ fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
         }
     }
     distinct
+}
+
+/// What the crate is to reach beside a client that does the same work.
+fn goal(service: &str) -> f64 {
+    if service == "redis" { 0.9 } else { 0.95 }
+}
+
+/// How the rows of the same work are, against their goals.
+pub(super) fn peers(text: &mut String, cells: &[Cell]) {
+    let peers: Vec<(&Cell, &Measured)> = cells
+        .iter()
+        .flat_map(|cell| cell.sides.iter().map(move |side| (cell, side)))
+        .filter(|(_, side)| side.is_peer)
+        .collect();
+    if peers.is_empty() {
+        return;
+    }
+    text.push_str(
+        "## The same work, in short\nHow many rows of ours take no longer than a client that does the same work, to the goal. A median of \
+         some rounds is off by chance, so a row counts as below only if its median is, with a confidence of 95 %.\n\n",
+    );
+    let head = [
+        "service",
+        "goal",
+        "rows",
+        "median at the goal or above",
+        "median below, maybe by chance",
+        "below",
+        "median of all",
+    ];
+    let mut below = Vec::new();
+    let rows = distinct(peers.iter().map(|(cell, _)| cell.service))
+        .into_iter()
+        .map(|service| {
+            let of: Vec<_> = peers.iter().filter(|(cell, _)| cell.service == service).collect();
+            let goal = goal(service);
+            let reached = of.iter().filter(|(_, side)| side.ratio.median >= goal).count();
+            let sure: Vec<_> = of
+                .iter()
+                .filter(|(_, side)| side.ratio.median_within.1 < goal)
+                .collect();
+            below.extend(sure.iter().map(|(cell, side)| {
+                let (low, high) = side.ratio.median_within;
+                let load = format!("{} × {}", size_name(cell.size), cell.tasks);
+                format!("{service} {} {load}: {low:.2} to {high:.2}", cell.operation)
+            }));
+            let all = Spread::of(of.iter().map(|(_, side)| side.ratio.median));
+            row([
+                service.to_owned(),
+                format!("{goal}×"),
+                of.len().to_string(),
+                reached.to_string(),
+                (of.len() - reached - sure.len()).to_string(),
+                sure.len().to_string(),
+                ratio(all),
+            ])
+        });
+    let rows: Vec<_> = rows.collect();
+    table(text, std::iter::once(row(head)).chain(rows));
+    if !below.is_empty() {
+        let _ = writeln!(text, "Below: {}.\n", below.join("; "));
+    }
 }
 
 pub(super) fn comparisons(text: &mut String, cells: &[Cell], plots: &[Plot], folder: &str) {
