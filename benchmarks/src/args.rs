@@ -11,7 +11,7 @@ usage: scripts/bench [--quick | --smoke] [--write-docs] [FILTER]
 Measures statestore beside the SDKs and stores that it is built on, and beside crates that one might take instead.
 Prints a table and writes target/bench/report.md, report.json and plots.
 
-  --quick       1 KB values from 1 and 32 tasks, in short turns: at most 6 minutes, instead of 30
+  --quick       1 KB values from 1 and 32 tasks, in short turns: at most 6 minutes, instead of 40
   --smoke       everything once: whether it works, not how fast it is
   --write-docs  write the report to docs/benchmarks.md too
   FILTER        only what has this in its name, such as `redis`, `compare/redis/get`, `costs`, `layers`, `growth`, `start`

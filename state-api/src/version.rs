@@ -45,14 +45,9 @@ pub struct Version {
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
     Stamp(Stamp),
-    /// Up to as many as there is room for, with zeros behind.
-    Few(u8, [u8; FEW]),
     Bytes(Arc<[u8]>),
     Text(Arc<str>),
 }
-
-/// How many bytes are kept without an allocation.
-const FEW: usize = 62;
 
 /// How many bytes the longest text says.
 const MAX_BYTES: usize = Version::MAX_LEN / 4 * 3;
@@ -79,14 +74,7 @@ impl Version {
         if let Ok(stamp) = bytes.try_into() {
             return Stamp::from_bytes(stamp).into();
         }
-        let mut few = [0; FEW];
-        let repr = match (u8::try_from(bytes.len()), few.get_mut(..bytes.len())) {
-            (Ok(len), Some(place)) => {
-                place.copy_from_slice(bytes);
-                Repr::Few(len, few)
-            }
-            _ => Repr::Bytes(bytes.into()),
-        };
+        let repr = Repr::Bytes(bytes.into());
         repr.into()
     }
 
@@ -97,7 +85,6 @@ impl Version {
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
         match &self.repr {
             Repr::Stamp(stamp) => Ok(stamp.to_bytes().to_vec().into()),
-            Repr::Few(len, bytes) => Ok(Cow::Borrowed(&bytes[..usize::from(*len)])),
             Repr::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
             Repr::Text(text) => Err(invalid(text)),
         }
@@ -110,7 +97,7 @@ impl Version {
     pub fn stamp(&self) -> Result<Stamp> {
         match &self.repr {
             Repr::Stamp(stamp) => Ok(*stamp),
-            Repr::Few(..) | Repr::Bytes(_) | Repr::Text(_) => Err(invalid(&self.to_string())),
+            Repr::Bytes(_) | Repr::Text(_) => Err(invalid(&self.to_string())),
         }
     }
 
@@ -186,7 +173,6 @@ impl fmt::Display for Version {
         let mut base64 = |bytes: &[u8]| Base64Display::new(bytes, &URL_SAFE_NO_PAD).fmt(f);
         match &self.repr {
             Repr::Stamp(stamp) => base64(&stamp.to_bytes()),
-            Repr::Few(len, bytes) => base64(&bytes[..usize::from(*len)]),
             Repr::Bytes(bytes) => base64(bytes),
             Repr::Text(text) => f.write_str(text),
         }

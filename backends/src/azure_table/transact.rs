@@ -62,8 +62,14 @@ impl AzureTableStore {
         let count = transaction.steps.len();
         let mut seen: Seen = vec![None; count];
         let mut wanted: Vec<usize> = (0..count).collect();
+        // What can be sent without a look, whose bodies may be large: made once.
+        let mut ready: Vec<Option<Request>> = std::iter::repeat_with(|| None).take(count).collect();
         if !transaction.attempt.is_retry() {
-            wanted.retain(|place| matches!(transaction.request(*place, None, nonce), Request::AfterRead));
+            for (place, ready) in ready.iter_mut().enumerate() {
+                let request = transaction.request(place, None, nonce);
+                *ready = (!matches!(request, Request::AfterRead)).then_some(request);
+            }
+            wanted.retain(|place| ready[*place].is_none());
         }
         for round in 0..MOST_ROUNDS {
             self.look(transaction, &mut seen, &wanted).await?;
@@ -72,7 +78,11 @@ impl AzureTableStore {
             }
             let (mut places, mut changes) = (Vec::new(), Vec::new());
             for (place, seen) in seen.iter().enumerate() {
-                if let Request::Send(change) = transaction.request(place, seen.as_ref(), nonce) {
+                let request = match ready[place].take() {
+                    Some(request) if seen.is_none() => request,
+                    _ => transaction.request(place, seen.as_ref(), nonce),
+                };
+                if let Request::Send(change) = request {
                     places.push(place);
                     changes.push(change);
                 }
