@@ -71,11 +71,10 @@ impl Version {
     }
 
     fn of_bytes(bytes: &[u8]) -> Self {
-        if let Ok(stamp) = bytes.try_into() {
-            return Stamp::from_bytes(stamp).into();
+        match bytes.try_into() {
+            Ok(stamp) => Stamp::from_bytes(stamp).into(),
+            Err(_) => Repr::Bytes(bytes.into()).into(),
         }
-        let repr = Repr::Bytes(bytes.into());
-        repr.into()
     }
 
     /// The bytes that it says: those of [`from_bytes`](Self::from_bytes), or of a stamp.
